@@ -1,0 +1,75 @@
+"""Every error Aegis raises on purpose.
+
+* AegisError
+  - InvalidError           422  the request is well formed and means nothing we can do
+  - NotFoundError          404  the thing asked for does not exist
+  - ConflictError          409  the thing exists, but not in a state that allows this
+  - UnauthenticatedError   401  we do not know who is asking
+  - ForbiddenError         403  we know, and the answer is no
+  - TooManyError           429  asked too often
+  - UpstreamError          502  something Aegis depends on misbehaved
+    + TemporaryError       503  ... and is worth retrying
+
+A policy that says no is not an error: it is a Decision. A guardrail that says
+no is not an error: it is an Outcome. Errors are for what nobody decided.
+"""
+
+import re
+from typing import ClassVar
+
+
+class AegisError(Exception):
+    """An error with a status for HTTP, and a hint about what to do next."""
+
+    status: ClassVar[int] = 500
+
+    def __init__(self, message: str, *, hint: str = "", field: str = "", value: object = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.field = field
+        self.value = value
+
+    @property
+    def code(self) -> str:
+        """Stable name for API clients, e.g. `not_found`."""
+        name = type(self).__name__.removesuffix("Error")
+        return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
+
+
+class InvalidError(AegisError):
+    status = 422
+
+
+class NotFoundError(AegisError):
+    status = 404
+
+
+class ConflictError(AegisError):
+    status = 409
+
+
+class UnauthenticatedError(AegisError):
+    status = 401
+
+
+class ForbiddenError(AegisError):
+    status = 403
+
+
+class TooManyError(AegisError):
+    status = 429
+
+
+class UpstreamError(AegisError):
+    status = 502
+
+
+class TemporaryError(UpstreamError):
+    """Worth trying again, after `retry_after_s` seconds if given."""
+
+    status = 503
+
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s

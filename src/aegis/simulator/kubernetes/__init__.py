@@ -1,0 +1,1 @@
+"""A Kubernetes API server and its controllers, in memory. Knows nothing of Aegis."""
