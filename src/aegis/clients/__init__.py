@@ -1,0 +1,1 @@
+"""How one service calls another: HTTP with its contracts, and errors translated once."""

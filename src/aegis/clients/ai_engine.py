@@ -1,0 +1,24 @@
+"""How the Executor asks the AI Engine whether the signals are back to usual."""
+
+from datetime import timedelta
+
+import httpx
+
+from aegis.contracts.verifications import Verification, VerificationRequest
+from aegis.kit.http import ask
+
+
+class AiEngineClient:
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def verify(self, request: VerificationRequest, *, timeout: timedelta) -> Verification:  # noqa: ASYNC109
+        """Raises TemporaryError where there is no answer in time: the caller then does not know."""
+        answer = await ask(
+            self._http,
+            "POST",
+            "/api/v1/verifications",
+            body=request.model_dump_json().encode(),
+            timeout=timeout.total_seconds(),
+        )
+        return Verification.model_validate_json(answer.content)

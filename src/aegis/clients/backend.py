@@ -1,0 +1,62 @@
+"""How the AI Engine and the Executor call the Backend."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import httpx
+
+from aegis.contracts.incidents import IncidentReport
+from aegis.contracts.outcomes import Outcome
+from aegis.contracts.plans import RehearsalResult
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.work import Pause, Storm, Work
+from aegis.kit.http import ask
+
+
+class BackendClient:
+    """Every call may raise TemporaryError (try again: all of them are idempotent) or another AegisError.
+
+    The httpx client carries base address and service key (`Authorization: Bearer …`).
+    """
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self._http = http
+
+    async def report(self, report: IncidentReport) -> None:
+        await ask(self._http, "POST", "/api/v1/incidents/reports", body=report.model_dump_json().encode())
+
+    async def propose(self, proposal: Proposal) -> str:
+        """Return the remediation's id: a new one, or the one that is under way for the same."""
+        body = proposal.model_dump_json().encode()
+        answer = await ask(self._http, "POST", "/api/v1/proposals", body=body)
+        return str(answer.json()["remediation_id"])
+
+    async def fetch_work(self, *, replica: str, wait: timedelta) -> Work:
+        """Wait up to `wait` (of real time) for something to do; what is returned is claimed for `replica`."""
+        seconds = wait.total_seconds()
+        params = {"replica": replica, "wait_s": seconds}
+        answer = await ask(self._http, "GET", "/api/v1/work", params=params, timeout=seconds + 10)
+        return Work.model_validate_json(answer.content)
+
+    async def report_rehearsal(self, result: RehearsalResult) -> None:
+        body = result.model_dump_json().encode()
+        await ask(self._http, "POST", f"/api/v1/rehearsals/{result.rehearsal_id}/result", body=body)
+
+    async def report_outcome(self, outcome: Outcome) -> None:
+        body = outcome.model_dump_json().encode()
+        await ask(self._http, "POST", f"/api/v1/orders/{outcome.order_id}/outcomes", body=body)
+
+    async def report_announced(self, announcement_ids: Sequence[str]) -> None:
+        for announcement_id in announcement_ids:
+            await ask(self._http, "POST", f"/api/v1/announcements/{announcement_id}/done")
+
+    async def pause(self) -> Pause:
+        return Pause.model_validate_json((await ask(self._http, "GET", "/api/v1/pause")).content)
+
+    async def outcomes_since(self, after: str, *, limit: int = 100) -> tuple[Outcome, ...]:
+        """What came of proposals, oldest first, for the AI Engine to learn from. `after` is the last id seen."""
+        answer = await ask(self._http, "GET", "/api/v1/outcomes", params={"after": after, "limit": limit})
+        return tuple(Outcome.model_validate(item) for item in answer.json()["outcomes"])
+
+    async def report_storm(self, storm: Storm) -> None:
+        await ask(self._http, "PUT", "/api/v1/storm", body=storm.model_dump_json().encode())

@@ -1,0 +1,52 @@
+"""The actions Aegis can take, as typed requests. What each one means stands in `aegis.catalogue`."""
+
+from enum import StrEnum
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from aegis.contracts.base import Name, StrictContract
+
+
+class ActionKind(StrEnum):
+    ROLLBACK_ROLLOUT = "rollback_rollout"
+    RESTART_WORKLOAD = "restart_workload"
+    SCALE_WORKLOAD = "scale_workload"
+    RAISE_MEMORY = "raise_memory"
+    EVICT_POD = "evict_pod"
+
+
+class RollbackRollout(StrictContract):
+    """Back to the last revision that was healthy, or to the one named."""
+
+    kind: Literal[ActionKind.ROLLBACK_ROLLOUT] = ActionKind.ROLLBACK_ROLLOUT
+    to_revision: int | None = Field(default=None, ge=1)
+
+
+class RestartWorkload(StrictContract):
+    kind: Literal[ActionKind.RESTART_WORKLOAD] = ActionKind.RESTART_WORKLOAD
+    allow_single_replica: bool = False
+
+
+class ScaleWorkload(StrictContract):
+    """Up to `replicas`; how far up is bounded by the catalogue."""
+
+    kind: Literal[ActionKind.SCALE_WORKLOAD] = ActionKind.SCALE_WORKLOAD
+    replicas: int = Field(ge=1, le=1000)
+
+
+class RaiseMemory(StrictContract):
+    """Raise the memory limit of one container in the template; requests follow where they were equal."""
+
+    kind: Literal[ActionKind.RAISE_MEMORY] = ActionKind.RAISE_MEMORY
+    container: Name
+    factor: float = Field(gt=1, le=4)
+
+
+class EvictPod(StrictContract):
+    kind: Literal[ActionKind.EVICT_POD] = ActionKind.EVICT_POD
+
+
+Action = Annotated[
+    RollbackRollout | RestartWorkload | ScaleWorkload | RaiseMemory | EvictPod, Field(discriminator="kind")
+]

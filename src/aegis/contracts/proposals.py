@@ -1,0 +1,31 @@
+"""What somebody would do, and why: the AI Engine, or a person."""
+
+from pydantic import Field
+
+from aegis.contracts.actions import Action
+from aegis.contracts.base import Moment, Name, StrictContract, Text
+from aegis.contracts.diagnoses import CauseKind
+from aegis.contracts.targets import TargetRef
+
+
+class Proposal(StrictContract):
+    """One typed action on one target for one incident."""
+
+    id: Name
+    incident_key: Name
+    target: TargetRef
+    owner: TargetRef
+    """The workload that owns the target; the target itself where it is a workload."""
+    action: Action
+    cause: CauseKind
+    confidence: float = Field(ge=0, le=1)
+    rationale: Text
+    signals: tuple[Name, ...] = ()
+    """The canonical signals that must be back in their band for the action to have helped."""
+    proposed_by: Name
+    """The actor: `service:ai-engine`, or `person:<name>`."""
+    proposed_at: Moment
+    data_as_of: Moment
+    """The time of the oldest observation this rests on."""
+    ladder: tuple[Action, ...] = ()
+    """What would be proposed next if this does not help."""
