@@ -1,0 +1,153 @@
+"""PostgreSQL as the services use it: transactions, notices between replicas, migrations.
+
+Statements are SQLAlchemy Core and stand in each service's `tables.py` and `repository.py`.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, text
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+
+from aegis.kit.errors import TemporaryError
+
+_MIGRATION_LOCK = 7_232_001  # any number: it only has to be the same for every process that migrates
+
+
+class Database:
+    """One PostgreSQL database. Losing the connection is a TemporaryError, never a half-done transaction."""
+
+    def __init__(self, url: str, *, pool_size: int = 5) -> None:
+        """Take a URL as libpq knows it, `postgresql://user:password@host:port/name`."""
+        self._url = url
+        self._engine = create_async_engine(
+            url.replace("postgresql://", "postgresql+asyncpg://", 1),
+            pool_size=pool_size,
+            max_overflow=pool_size,
+            pool_pre_ping=True,
+            pool_timeout=10,
+        )
+        self._notices: dict[str, asyncio.Event] = {}
+        self._listener: asyncpg.Connection[Any] | None = None
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection; commit at the end, roll back on any error."""
+        try:
+            async with self._engine.begin() as connection:
+                yield connection
+        except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+            raise TemporaryError(f"the database does not answer: {_first_line(error)}") from error
+        except DBAPIError as error:
+            if error.connection_invalidated or _is_going_away(error):
+                raise TemporaryError(f"the database went away: {_first_line(error)}") from error
+            raise
+
+    async def is_there(self) -> bool:
+        try:
+            async with self.transaction() as tx:
+                await tx.execute(text("SELECT 1"))
+        except TemporaryError:
+            return False
+        return True
+
+    async def wait_for_notice(self, channel: str, *, at_most: timedelta) -> None:
+        """Return when somebody calls `notify` on the channel, or after `at_most` of real time.
+
+        A notice is a hint: it may be missed or come for nothing, so the caller looks for itself.
+        """
+        noticed = await self._listen(channel)
+        if noticed is None:
+            await asyncio.sleep(min(at_most.total_seconds(), 1.0))
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(noticed.wait(), at_most.total_seconds())
+        noticed.clear()
+
+    async def _listen(self, channel: str) -> asyncio.Event | None:
+        try:
+            if self._listener is None or self._listener.is_closed():
+                self._notices = {}
+                self._listener = await asyncpg.connect(self._url)
+            if channel not in self._notices:
+                noticed = asyncio.Event()
+                await self._listener.add_listener(channel, lambda *_: noticed.set())
+                self._notices[channel] = noticed
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            return None
+        return self._notices[channel]
+
+    async def migrate(self, package: str) -> None:
+        """Bring the schema up to the newest revision of `<package>/migrations`; safe to run twice at once."""
+        config = Config()
+        config.set_main_option("script_location", f"{package}:migrations")
+        async with self._engine.connect() as connection:
+            await connection.run_sync(_upgrade, config)
+
+    async def close(self) -> None:
+        if self._listener is not None:
+            await self._listener.close()
+        await self._engine.dispose()
+
+
+async def notify(tx: AsyncConnection, channel: str) -> None:
+    """Wake those who wait for the channel, when this transaction commits."""
+    await tx.execute(text("SELECT pg_notify(:channel, '')"), {"channel": channel})
+
+
+async def try_lock(tx: AsyncConnection, number: int) -> bool:
+    """Take an advisory lock until the end of the transaction; False if somebody else has it."""
+    return bool((await tx.execute(text("SELECT pg_try_advisory_xact_lock(:n)"), {"n": number})).scalar_one())
+
+
+async def lock(tx: AsyncConnection, number: int) -> None:
+    """Wait for an advisory lock, and hold it until the end of the transaction."""
+    await tx.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+
+
+def write_revision(package: str, metadata: MetaData, url: str, message: str) -> None:
+    """For developers: write the next migration from the difference between `metadata` and a database."""
+    config = Config()
+    config.set_main_option("script_location", f"{package}:migrations")
+    config.set_main_option("sqlalchemy.url", url)
+    config.attributes["metadata"] = metadata
+    command.revision(config, message=message, autogenerate=True)
+
+
+def _upgrade(connection: Connection, config: Config) -> None:
+    connection.execute(text("SELECT pg_advisory_lock(:n)"), {"n": _MIGRATION_LOCK})
+    connection.commit()
+    script = ScriptDirectory.from_config(config)
+    with EnvironmentContext(config, script, fn=lambda revision, _: script._upgrade_revs("head", revision)) as env:  # noqa: SLF001
+        env.configure(connection=connection)
+        with env.begin_transaction():
+            env.run_migrations()
+    connection.commit()
+    connection.execute(text("SELECT pg_advisory_unlock(:n)"), {"n": _MIGRATION_LOCK})
+    connection.commit()
+
+
+def _is_going_away(error: DBAPIError) -> bool:
+    cause = error.orig.__cause__ if error.orig is not None else None
+    return isinstance(
+        cause,
+        asyncpg.exceptions.OperatorInterventionError
+        | asyncpg.exceptions.PostgresConnectionError
+        | asyncpg.exceptions.SerializationError
+        | asyncpg.exceptions.DeadlockDetectedError,
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).splitlines()
+    return lines[0] if lines else type(error).__name__

