@@ -1,0 +1,1 @@
+"""What moves a cluster: the controllers, the scheduler and the kubelets, one pass at a time."""
