@@ -27,6 +27,7 @@ from aegis.simulator.kubernetes.garbage import (
     without_owners,
 )
 from aegis.simulator.kubernetes.history import Change, ChangeType, History, Stored
+from aegis.simulator.kubernetes.managed_fields import after_update
 from aegis.simulator.kubernetes.objects import (
     Object,
     copy_of,
@@ -46,6 +47,7 @@ from aegis.simulator.kubernetes.resources import (
     SERVICES,
     Resource,
 )
+from aegis.simulator.kubernetes.schema import root_of
 
 Propagation = Literal["Background", "Foreground", "Orphan"]
 Objects = list[Object]  # named here, since `list` means something else inside Store
@@ -302,7 +304,15 @@ class Store:
                 raise forbidden(resource, name_of(new), reason)
 
     def _track(self, resource: Resource, new: Object, old: Object | None, manager: str, subresource: str) -> None:
-        """Note in managedFields whose the changed fields are."""
+        """Note in managedFields whose the changed fields are; a write without a manager is nobody's."""
+        if not manager:
+            return
+        metadata = new["metadata"]
+        shape, now = root_of(resource), timestamp(self.clock.now())
+        entries = after_update(old=old, new=new, shape=shape, manager=manager, subresource=subresource, time=now)
+        metadata.pop("managedFields", None)
+        if entries:
+            metadata["managedFields"] = entries
 
     def _commit_or_remove(self, key: Key, new: Object) -> None:
         metadata = new["metadata"]
@@ -361,15 +371,15 @@ class Store:
 
     def _release_dependents(self, owner: Object) -> None:
         uid = owner["metadata"]["uid"]
-        for dependent in self.dependents(uid):
-            self._put_quietly(dependent, without_owners(dependent, [uid]))
+        for key in self._owners.dependents(uid):
+            self._put_quietly(key, without_owners(self.get(*key), [uid]))
 
     def _delete_dependents(self, uid: str) -> None:
         for key in self._owners.dependents(uid):
             dependent = self.get(*key)
             dead = [owner for owner in owner_uids(dependent) if not self._owners.is_live(owner)]
             if len(dead) < len(list(owner_uids(dependent))):
-                self._put_quietly(dependent, without_owners(dependent, dead))
+                self._put_quietly(key, without_owners(dependent, dead))
             elif not is_terminating(dependent):
                 self.delete(key.resource, key.namespace, key.name)
 
@@ -381,7 +391,7 @@ class Store:
                 self.delete(*dependent, propagation="Foreground")
         if not self._owners.dependents(owner["metadata"]["uid"]):
             self._foreground.pop(key, None)
-            self._put_quietly(owner, without_finalizer(owner, FOREGROUND))
+            self._put_quietly(key, without_finalizer(owner, FOREGROUND))
 
     def _empty_namespace(self, namespace: Object) -> None:
         name = name_of(namespace)
@@ -398,15 +408,9 @@ class Store:
         if not any(self.find(*key) for key in content) and not namespace["metadata"].get("finalizers"):
             self._remove(Key(NAMESPACES, "", name))
 
-    def _put_quietly(self, current: Object, changed: Object) -> None:
+    def _put_quietly(self, key: Key, changed: Object) -> None:
         """Write a change the store itself decided on."""
-        resource = next(each for each in self._objects if _is_of(each, current))
-        key = Key(resource, namespace_of(current), name_of(current))
         self._commit_or_remove(key, copy_of(changed))
-
-
-def _is_of(resource: Resource, obj: Object) -> bool:
-    return (resource.kind, resource.api_version) == (obj["kind"], obj["apiVersion"])
 
 
 def _refuse_stale(resource: Resource, obj: Object, current: Object) -> None:
