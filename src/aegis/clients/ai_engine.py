@@ -1,9 +1,10 @@
-"""How the Executor asks the AI Engine whether the signals are back to usual."""
+"""How the Executor asks the AI Engine whether it helped, and the Backend who it is that people name."""
 
 from datetime import timedelta
 
 import httpx
 
+from aegis.contracts.targets import TargetRef, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.http import ask
 
@@ -22,3 +23,8 @@ class AiEngineClient:
             timeout=timeout.total_seconds(),
         )
         return Verification.model_validate_json(answer.content)
+
+    async def find(self, workload: WorkloadRef) -> TargetRef:
+        """Return the very object that people mean by this name now; NotFoundError where there is none."""
+        path = f"/api/v1/targets/{workload.namespace}/{workload.kind}/{workload.name}"
+        return TargetRef.model_validate_json((await ask(self._http, "GET", path)).content)

@@ -19,3 +19,11 @@ class Approval(StrictContract):
     comment: Text = ""
     given_at: Moment
     expires_at: Moment
+    key_id: str = ""
+    signature: str = ""
+    """The approver's own, over `consent_bytes`: what the Executor's policy floor may ask for."""
+
+
+def consent_bytes(*, remediation_id: str, plan_hash: str, approver: str, verdict: Verdict) -> bytes:
+    """Return what an approver signs, so that nobody else can consent in their name."""
+    return f"aegis-consent:1:{remediation_id}:{plan_hash}:{approver}:{verdict}".encode()

@@ -13,6 +13,8 @@ class Work(Contract):
     orders: tuple[Envelope, ...] = ()
     """Signed `Order`s for the audience `executor`."""
     announcements: tuple[Announcement, ...] = ()
+    withdrawn: tuple[str, ...] = ()
+    """Orders that nobody wants any more, by id: not to be begun."""
 
     @property
     def is_empty(self) -> bool:

@@ -1,0 +1,1 @@
+"""What everybody did, in a chain that anybody can verify."""

@@ -1,0 +1,85 @@
+"""Reading, exporting and witnessing the audit trail."""
+
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
+
+from aegis.backend.audit import repository
+from aegis.backend.audit.sealer import Sealer
+from aegis.contracts.audit import AuditEntry, Checkpoint, checkpoint_bytes
+from aegis.kit.errors import InvalidError
+from aegis.kit.signing import PublicKey
+
+PAGE = 1000
+
+
+class AuditPage(BaseModel):
+    entries: list[AuditEntry]
+
+
+class Countersignature(BaseModel):
+    """The Executor's signature over a checkpoint it has seen."""
+
+    sequence: int
+    public_key: str
+    signature: str
+
+
+def router(sealer: Sealer, *, reader: Any, witness: Any) -> APIRouter:
+    """Return the routes; `reader` and `witness` are the dependencies that say who may call them."""
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
+    database = sealer.database
+
+    @routes.get("/entries", dependencies=[reader])
+    async def entries(
+        after: Annotated[int, Query(ge=0)] = 0,
+        limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
+        subject: str | None = None,
+        newest: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
+    ) -> AuditPage:
+        await sealer.seal()
+        async with database.transaction() as tx:
+            found = await repository.sealed_entries(tx, after=after, limit=limit, subject=subject, newest=newest)
+        return AuditPage(entries=found)
+
+    @routes.get("/export", dependencies=[reader], response_class=StreamingResponse)
+    async def export() -> StreamingResponse:
+        await sealer.seal_everything()
+        return StreamingResponse(_export_lines(sealer), media_type="application/x-ndjson")
+
+    @routes.get("/checkpoint", dependencies=[witness])
+    async def checkpoint() -> Checkpoint | None:
+        async with database.transaction() as tx:
+            return await repository.newest_checkpoint(tx, unwitnessed=True)
+
+    @routes.post("/checkpoint/witness", dependencies=[witness], status_code=204)
+    async def countersign(given: Countersignature) -> None:
+        async with database.transaction() as tx:
+            newest = await repository.newest_checkpoint(tx, unwitnessed=True)
+            if newest is None or newest.sequence != given.sequence:
+                return
+            key = PublicKey.from_text(given.public_key)
+            if not key.is_signed(checkpoint_bytes(newest.sequence, newest.hash, newest.at), given.signature):
+                raise InvalidError("the countersignature does not match the checkpoint", field="signature")
+            await repository.add_witness(tx, sequence=given.sequence, key_id=key.id, signature=given.signature)
+
+    return routes
+
+
+async def _export_lines(sealer: Sealer) -> AsyncIterator[bytes]:
+    """Yield one JSON object a line: every entry, then every checkpoint."""
+    after = 0
+    while True:
+        async with sealer.database.transaction() as tx:
+            page = await repository.sealed_entries(tx, after=after, limit=PAGE)
+        for entry in page:
+            yield b'{"entry":' + entry.model_dump_json().encode() + b"}\n"
+        if len(page) < PAGE:
+            break
+        after = page[-1].sequence
+    async with sealer.database.transaction() as tx:
+        for checkpoint in await repository.all_checkpoints(tx):
+            yield b'{"checkpoint":' + checkpoint.model_dump_json().encode() + b"}\n"

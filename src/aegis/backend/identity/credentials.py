@@ -1,0 +1,48 @@
+"""Passwords and keys: hashed with argon2id, compared in constant time, remembered for a moment."""
+
+import hashlib
+import secrets
+from collections import OrderedDict
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+_HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)  # OWASP's minimum for argon2id
+_REMEMBERED = 256
+
+
+def hash_secret(secret: str) -> str:
+    return _HASHER.hash(secret)
+
+
+def new_token() -> str:
+    return secrets.token_urlsafe(32)
+
+
+def token_hash(token: str) -> str:
+    """Hash a token of 256 random bits: nothing to guess, so a fast hash does."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class SecretChecker:
+    """Checks secrets against argon2id hashes.
+
+    A match is remembered (as a SHA-256 of both), because services ask many times a second and argon2 is slow on
+    purpose. Revoking works at once all the same: the hash to compare with comes from the database every time.
+    """
+
+    def __init__(self) -> None:
+        self._matched: OrderedDict[str, None] = OrderedDict()
+
+    def matches(self, secret: str, hashed: str) -> bool:
+        remembered = hashlib.sha256(f"{hashed}\n{secret}".encode()).hexdigest()
+        if remembered in self._matched:
+            return True
+        try:
+            _HASHER.verify(hashed, secret)
+        except (VerificationError, InvalidHashError):
+            return False
+        self._matched[remembered] = None
+        while len(self._matched) > _REMEMBERED:
+            self._matched.popitem(last=False)
+        return True

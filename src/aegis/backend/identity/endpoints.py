@@ -1,0 +1,131 @@
+"""Logging in and out, and the people who may."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Request
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.identity import repository
+from aegis.backend.identity.access import Access
+from aegis.backend.identity.credentials import hash_secret, new_token, token_hash
+from aegis.backend.identity.roles import Grant, Permission, Principal
+from aegis.backend.ports import BackendPorts
+from aegis.contracts.base import Moment
+from aegis.kit.errors import ConflictError, NotFoundError, UnauthenticatedError
+
+PersonName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?$")]
+
+# A hash of nobody's password: checking it takes as long as a real one, so that names cannot be guessed by time.
+_NOBODY = hash_secret(new_token())
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Login(_Body):
+    name: str
+    password: SecretStr
+
+
+class Session(BaseModel):
+    token: str
+    expires_at: Moment
+
+
+class NewPerson(_Body):
+    name: PersonName
+    password: SecretStr = Field(min_length=12)
+    grants: tuple[Grant, ...]
+
+
+class ChangedPerson(_Body):
+    """What is not given stays as it is. Any change ends the person's sessions."""
+
+    password: SecretStr | None = Field(default=None, min_length=12)
+    grants: tuple[Grant, ...] | None = None
+    disabled: bool | None = None
+
+
+class Person(BaseModel):
+    name: str
+    grants: tuple[Grant, ...]
+    disabled: bool
+
+
+def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1", tags=["identity"])
+    database, clock = ports.database, ports.clock
+
+    @routes.post("/sessions", status_code=201)
+    async def log_in(login: Login, request: Request) -> Session:
+        await access.limit_logins(request, login.name)
+        async with database.transaction() as tx:
+            person = await repository.find_person(tx, login.name)
+        hashed = person.password_hash if person is not None else _NOBODY
+        right = await access.check_password(login.password.get_secret_value(), hashed)
+        if person is None or person.disabled or not right:
+            raise UnauthenticatedError("name or password is wrong")
+        token, expires_at = new_token(), clock.now() + ports.settings.session_lifetime
+        async with database.transaction() as tx:
+            await repository.forget_expired_sessions(tx, now=clock.now())
+            await repository.add_session(tx, token_hash=token_hash(token), person=person.name, expires_at=expires_at)
+            await trail.record(tx, actor=f"person:{person.name}", event="session:started", subject=person.name)
+        return Session(token=token, expires_at=expires_at)
+
+    @routes.delete("/sessions/current", status_code=204)
+    async def log_out(principal: Principal = access.principal, authorization: Annotated[str, Header()] = "") -> None:
+        async with database.transaction() as tx:
+            await repository.end_session(tx, token_hash(authorization.partition(" ")[2]))
+            await trail.record(tx, actor=principal.actor, event="session:ended", subject=principal.name)
+
+    @routes.get("/me")
+    async def me(principal: Principal = access.principal) -> Principal:
+        return principal
+
+    @routes.get("/people")
+    async def people(_: Principal = access.everywhere(Permission.ADMINISTER)) -> list[Person]:
+        async with database.transaction() as tx:
+            return [Person.model_validate(row._asdict()) for row in await repository.all_people(tx)]
+
+    @routes.post("/people", status_code=201)
+    async def add_person(new: NewPerson, principal: Principal = access.everywhere(Permission.ADMINISTER)) -> Person:
+        async with database.transaction() as tx:
+            added = await repository.add_person(
+                tx,
+                name=new.name,
+                password_hash=hash_secret(new.password.get_secret_value()),
+                grants=new.grants,
+                at=clock.now(),
+            )
+            if not added:
+                raise ConflictError(f"there is a person {new.name} already", field="name", value=new.name)
+            await trail.record(
+                tx, actor=principal.actor, event="person:added", subject=new.name, detail=_granted(new.grants)
+            )
+        return Person(name=new.name, grants=new.grants, disabled=False)
+
+    @routes.patch("/people/{name}", status_code=204)
+    async def change_person(
+        name: str, change: ChangedPerson, principal: Principal = access.everywhere(Permission.ADMINISTER)
+    ) -> None:
+        values: dict[str, object] = {}
+        if change.password is not None:
+            values["password_hash"] = hash_secret(change.password.get_secret_value())
+        if change.grants is not None:
+            values["grants"] = [grant.model_dump(mode="json") for grant in change.grants]
+        if change.disabled is not None:
+            values["disabled"] = change.disabled
+        async with database.transaction() as tx:
+            if not values or not await repository.change_person(tx, name, **values):
+                raise NotFoundError(f"there is no person {name}, or nothing to change")
+            await trail.record(
+                tx, actor=principal.actor, event="person:changed", subject=name, detail={"fields": sorted(values)}
+            )
+
+    return routes
+
+
+def _granted(grants: tuple[Grant, ...]) -> dict[str, object]:
+    return {"grants": [grant.model_dump(mode="json") for grant in grants]}

@@ -1,0 +1,1 @@
+"""Findings that are one problem, from the AI Engine or from somebody's Alertmanager."""

@@ -1,0 +1,54 @@
+"""Alertmanager's webhook message, version 4, as findings. Pure."""
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from aegis.backend.incidents.grouping import workload_of
+from aegis.contracts.findings import Alert, Severity
+
+
+class ReceivedAlert(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+
+    status: Literal["firing", "resolved"]
+    labels: dict[str, str]
+    annotations: dict[str, str] = Field(default_factory=dict)
+    starts_at: AwareDatetime = Field(alias="startsAt")
+    fingerprint: str = ""
+
+
+class AlertmanagerMessage(BaseModel):
+    """What Alertmanager posts; fields we do not use are ignored."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    version: Literal["4"]
+    alerts: tuple[ReceivedAlert, ...]
+
+
+def as_finding(alert: ReceivedAlert, *, cluster_id: str, now: datetime) -> Alert:
+    labels = alert.labels
+    name = labels.get("alertname", "unnamed")
+    return Alert(
+        fingerprint=alert.fingerprint or ",".join(f"{key}={labels[key]}" for key in sorted(labels))[:253] or name,
+        workload=workload_of(labels, cluster_id=cluster_id),
+        started_at=alert.starts_at,
+        observed_at=now,
+        severity=_severity(labels.get("severity", "")),
+        summary=(alert.annotations.get("summary") or alert.annotations.get("description") or name)[:4000],
+        name=name,
+        labels=labels,
+        resolved=alert.status == "resolved",
+    )
+
+
+def _severity(label: str) -> Severity:
+    known = {
+        "critical": Severity.CRITICAL,
+        "page": Severity.CRITICAL,
+        "error": Severity.CRITICAL,
+        "info": Severity.INFO,
+    }
+    return known.get(label.lower(), Severity.WARNING)

@@ -1,0 +1,85 @@
+"""Reports and alerts in; incidents out."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel
+
+from aegis.backend.identity.access import Access, require
+from aegis.backend.identity.roles import Permission, Principal
+from aegis.backend.incidents import repository
+from aegis.backend.incidents.alertmanager import AlertmanagerMessage, as_finding
+from aegis.backend.incidents.register import IncidentRegister
+from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
+from aegis.kit.errors import ConflictError, InvalidError, NotFoundError
+
+
+class Accepted(BaseModel):
+    incident_ids: list[str]
+
+
+class IncidentPage(BaseModel):
+    incidents: list[Incident]
+
+
+def router(register: IncidentRegister, access: Access) -> APIRouter:
+    routes = APIRouter(prefix="/api/v1", tags=["incidents"])
+    ports, trail = register.ports, register.trail
+    database = ports.database
+
+    @routes.post("/incidents/reports", status_code=202)
+    async def report(report: IncidentReport, principal: Principal = access.service("ai-engine")) -> Accepted:
+        async with database.transaction() as tx:
+            incident = await register.take(tx, report, actor=principal.actor)
+        return Accepted(incident_ids=[incident.id])
+
+    @routes.post("/alerts", status_code=202)
+    async def alerts(message: AlertmanagerMessage, _: Principal = access.service("alertmanager")) -> Accepted:
+        """Alertmanager's webhook: accepted means stored, so Alertmanager need not send it again."""
+        capacity = ports.settings.webhook_capacity
+        if len(message.alerts) > capacity:
+            raise InvalidError(
+                f"{len(message.alerts)} alerts in one message; at most {capacity} are taken",
+                field="alerts",
+                value=len(message.alerts),
+                hint="Set `max_alerts` in Alertmanager's webhook_config; nothing of this message was taken.",
+            )
+        async with database.transaction() as tx:
+            now = ports.clock.now()
+            found = [as_finding(alert, cluster_id=ports.settings.cluster_id, now=now) for alert in message.alerts]
+            incidents = [await register.take_alert(tx, alert) for alert in found]
+        return Accepted(incident_ids=sorted({incident.id for incident in incidents}))
+
+    @routes.get("/incidents")
+    async def page(
+        state: IncidentState | None = None,
+        limit: Annotated[int, Query(ge=1, le=500)] = 50,
+        before: AwareDatetime | None = None,
+        principal: Principal = access.anywhere(Permission.READ),
+    ) -> IncidentPage:
+        async with database.transaction() as tx:
+            found = await repository.page(tx, state=state, limit=limit, before=before)
+        visible = [item for item in found if principal.may(Permission.READ, item.workload.namespace)]
+        return IncidentPage(incidents=visible)
+
+    @routes.get("/incidents/{incident_id}")
+    async def show(incident_id: str, principal: Principal = access.anywhere(Permission.READ)) -> Incident:
+        return await _visible(incident_id, principal)
+
+    @routes.post("/incidents/{incident_id}/acknowledge", status_code=204)
+    async def acknowledge(incident_id: str, principal: Principal = access.anywhere(Permission.ACKNOWLEDGE)) -> None:
+        incident = await _visible(incident_id, principal)
+        require(principal, Permission.ACKNOWLEDGE, incident.workload.namespace)
+        async with database.transaction() as tx:
+            if not await repository.acknowledge(tx, incident_id, at=ports.clock.now()):
+                raise ConflictError(f"incident {incident_id} is {incident.state}, not open")
+            await trail.record(tx, actor=principal.actor, event="incident:acknowledged", subject=incident_id)
+
+    async def _visible(incident_id: str, principal: Principal) -> Incident:
+        async with database.transaction() as tx:
+            incident = await repository.find(tx, incident_id)
+        if incident is None or not principal.may(Permission.READ, incident.workload.namespace):
+            raise NotFoundError(f"there is no incident {incident_id}", hint="`aegis incidents list` shows them.")
+        return incident
+
+    return routes

@@ -1,0 +1,104 @@
+"""What happens to a report: it opens, extends, re-diagnoses or resolves an incident, once."""
+
+from dataclasses import dataclass
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.incidents import repository
+from aegis.backend.incidents.grouping import all_resolved, merged, severity_of, title_of
+from aegis.backend.notifications.notifier import Notifier
+from aegis.backend.ports import BackendPorts
+from aegis.contracts.findings import Alert, Severity
+from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
+
+
+@dataclass(frozen=True)
+class IncidentRegister:
+    ports: BackendPorts
+    trail: AuditTrail
+    notifier: Notifier
+
+    async def take(self, tx: AsyncConnection, report: IncidentReport, *, actor: str) -> Incident:
+        """Merge a report into its incident. Taking the same report again changes nothing."""
+        now = self.ports.clock.now()
+        known = await repository.find_by_key(tx, report.key, lock=True)
+        findings = merged(known.findings if known else (), report.findings)
+        diagnosis = report.diagnosis or (known.diagnosis if known else None)
+        resolved = report.resolved or all_resolved(findings)
+        incident = Incident(
+            id=known.id if known else self.ports.ids.new("inc", now),
+            key=report.key,
+            workload=known.workload if known else report.workload,
+            affected=report.affected or (known.affected if known else ()),
+            state=_state(known, resolved=resolved),
+            severity=severity_of(findings),
+            title=title_of(report.workload, diagnosis, findings),
+            opened_at=known.opened_at if known else report.reported_at,
+            updated_at=now,
+            resolved_at=(known.resolved_at if known and known.resolved_at else now) if resolved else None,
+            findings=findings,
+            diagnosis=diagnosis,
+        )
+        await repository.save(tx, incident)
+        await self._tell(tx, known, incident, actor=actor)
+        if report.needs_person and not resolved:
+            await self._call_person(tx, incident, report.needs_person)
+        return incident
+
+    async def take_alert(self, tx: AsyncConnection, alert: Alert) -> Incident:
+        """Add an alert to the open incident of its workload, or open one for it."""
+        known = await repository.find_open(tx, alert.workload)
+        report = IncidentReport(
+            key=known.key if known else f"alert:{alert.fingerprint}:{alert.started_at.isoformat()}",
+            workload=alert.workload,
+            findings=(alert,),
+            reported_at=alert.observed_at,
+        )
+        return await self.take(tx, report, actor="service:alertmanager")
+
+    async def _tell(self, tx: AsyncConnection, known: Incident | None, incident: Incident, *, actor: str) -> None:
+        event = None
+        if known is None:
+            event = "incident:opened"
+        elif known.state is not IncidentState.RESOLVED and incident.state is IncidentState.RESOLVED:
+            event = "incident:resolved"
+        elif known.state is IncidentState.RESOLVED and incident.state is not IncidentState.RESOLVED:
+            event = "incident:reopened"
+        elif incident.diagnosis and (
+            known.diagnosis is None or known.diagnosis.probable.cause != incident.diagnosis.probable.cause
+        ):
+            event = "incident:diagnosed"
+        if event is not None:
+            detail: dict[str, object] = {"workload": str(incident.workload), "title": incident.title}
+            if incident.diagnosis is not None:
+                detail["cause"] = incident.diagnosis.probable.cause.value
+                detail["subject"] = str(incident.diagnosis.probable.subject)
+            await self.trail.record(tx, actor=actor, event=event, subject=incident.id, detail=detail)
+
+    async def _call_person(self, tx: AsyncConnection, incident: Incident, why: str) -> None:
+        called = await self.notifier.notify(
+            tx,
+            key=f"needs-person:{incident.id}",
+            kind="needs_person",
+            severity=Severity.CRITICAL,
+            title=incident.title,
+            detail={
+                "incident_id": incident.id,
+                "workload": str(incident.workload),
+                "why": why,
+                "evidence": [item.text for item in incident.diagnosis.probable.evidence] if incident.diagnosis else [],
+            },
+        )
+        if called:
+            await self.trail.record(
+                tx, actor="service:backend", event="person:called", subject=incident.id, detail={"why": why}
+            )
+
+
+def _state(known: Incident | None, *, resolved: bool) -> IncidentState:
+    if resolved:
+        return IncidentState.RESOLVED
+    if known is None or known.state is IncidentState.RESOLVED:
+        return IncidentState.OPEN
+    return known.state

@@ -1,0 +1,76 @@
+"""Incidents in PostgreSQL."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import desc, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.backend.incidents.tables import incidents
+from aegis.contracts.incidents import Incident, IncidentState
+from aegis.contracts.targets import WorkloadRef
+
+
+async def find_by_key(tx: AsyncConnection, key: str, *, lock: bool = False) -> Incident | None:
+    query = select(incidents).where(incidents.c.key == key)
+    return _one(await tx.execute(query.with_for_update() if lock else query))
+
+
+async def find(tx: AsyncConnection, incident_id: str) -> Incident | None:
+    return _one(await tx.execute(select(incidents).where(incidents.c.id == incident_id)))
+
+
+async def find_open(tx: AsyncConnection, workload: WorkloadRef) -> Incident | None:
+    """Return the newest incident of a workload that is not resolved."""
+    query = (
+        select(incidents)
+        .where(
+            incidents.c.state != IncidentState.RESOLVED,
+            incidents.c.namespace == workload.namespace,
+            incidents.c.workload == workload.model_dump(mode="json"),
+        )
+        .order_by(desc(incidents.c.opened_at))
+        .limit(1)
+        .with_for_update()
+    )
+    return _one(await tx.execute(query))
+
+
+async def save(tx: AsyncConnection, incident: Incident) -> None:
+    row = incident.model_dump(mode="json", exclude={"opened_at", "updated_at", "resolved_at"})
+    row |= {
+        "namespace": incident.workload.namespace,
+        "opened_at": incident.opened_at,
+        "updated_at": incident.updated_at,
+        "resolved_at": incident.resolved_at,
+    }
+    statement = insert(incidents).values(row)
+    await tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
+
+
+async def page(
+    tx: AsyncConnection, *, state: IncidentState | None, limit: int, before: datetime | None
+) -> Sequence[Incident]:
+    query = select(incidents).order_by(desc(incidents.c.opened_at)).limit(limit)
+    if state is not None:
+        query = query.where(incidents.c.state == state)
+    if before is not None:
+        query = query.where(incidents.c.opened_at < before)
+    return [_incident(row) for row in (await tx.execute(query)).all()]
+
+
+async def acknowledge(tx: AsyncConnection, incident_id: str, *, at: datetime) -> bool:
+    query = update(incidents).where(incidents.c.id == incident_id, incidents.c.state == IncidentState.OPEN)
+    changed = await tx.execute(query.values(state=IncidentState.ACKNOWLEDGED, updated_at=at).returning(incidents.c.id))
+    return changed.first() is not None
+
+
+def _one(result: Any) -> Incident | None:
+    row = result.first()
+    return _incident(row) if row is not None else None
+
+
+def _incident(row: Any) -> Incident:
+    return Incident.model_validate(row._asdict())

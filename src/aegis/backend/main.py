@@ -1,0 +1,90 @@
+"""The Backend as a process: real PostgreSQL, real Redis, real time."""
+
+import asyncio
+import logging
+import random
+from datetime import timedelta
+
+import httpx
+from pydantic import ValidationError
+from redis.asyncio import Redis
+
+from aegis.backend.counters import RedisCounters
+from aegis.backend.notifications.webhook import WebhookReceiver
+from aegis.backend.ports import BackendPorts
+from aegis.backend.service import Backend
+from aegis.backend.settings import BackendSettings
+from aegis.clients.ai_engine import AiEngineClient
+from aegis.kit.clock import SystemClock, clock_from
+from aegis.kit.database import Database
+from aegis.kit.errors import TemporaryError
+from aegis.kit.ids import RandomIds
+from aegis.kit.logs import set_up_logs
+from aegis.kit.runner import Loop, run_service
+from aegis.kit.settings import explain_settings
+from aegis.kit.signing import PrivateKey
+
+log = logging.getLogger(__name__)
+
+
+def main() -> None:
+    try:
+        settings = BackendSettings()
+    except ValidationError as error:
+        raise SystemExit(explain_settings(error, prefix="AEGIS_")) from None
+    set_up_logs("backend", level=settings.log_level, form=settings.log_format)
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: BackendSettings) -> None:
+    """Run until told to stop."""
+    clock = clock_from(settings.clock)
+    key = PrivateKey.from_text(settings.signing_key.get_secret_value())
+    redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
+    webhook, ai_engine = httpx.AsyncClient(), httpx.AsyncClient(base_url=settings.ai_engine_url, timeout=10)
+    ports = BackendPorts(
+        settings=settings,
+        clock=clock,
+        ids=RandomIds(random.SystemRandom()),
+        database=Database(settings.database_url.get_secret_value()),
+        counters=RedisCounters(redis),
+        directory=AiEngineClient(ai_engine),
+        signing_key=key,
+        receiver=WebhookReceiver(webhook, settings.webhook_url, key, clock) if settings.webhook_url else None,
+    )
+    backend = Backend(ports)
+    await _wait_for_database(ports)
+    await backend.prepare()
+
+    async def close() -> None:
+        await ports.database.close()
+        await redis.aclose()
+        await webhook.aclose()
+        await ai_engine.aclose()
+
+    loops = [
+        Loop("decide", backend.step, settings.step_interval),
+        Loop("tidy", backend.tidy, 5 * settings.step_interval),
+    ]
+    log.info("listening on %s:%s, cluster %s", settings.host, settings.port, settings.cluster_id)
+    await run_service(backend.app, host=settings.host, port=settings.port, clock=clock, loops=loops, close=close)
+
+
+async def _wait_for_database(ports: BackendPorts) -> None:
+    """Services start in any order: wait for PostgreSQL, and for whoever migrates it."""
+    settings = ports.settings
+    while True:
+        try:
+            if settings.migration_database_url is not None:
+                owner = Database(settings.migration_database_url.get_secret_value())
+                await owner.migrate("aegis.backend")
+                await owner.close()
+            async with ports.database.transaction():
+                return
+        except TemporaryError as error:
+            log.warning("waiting for the database: %s", error)
+        await SystemClock().sleep(timedelta(seconds=1))
+
+
+if __name__ == "__main__":
+    main()

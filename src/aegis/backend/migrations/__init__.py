@@ -1,0 +1,1 @@
+"""The Backend's schema, revision by revision. Expand first; contract a release later."""

@@ -1,0 +1,1 @@
+"""Telling people, once, and surely."""

@@ -1,0 +1,1 @@
+"""The policies in force, and every version there ever was."""

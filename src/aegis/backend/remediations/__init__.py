@@ -1,0 +1,1 @@
+"""One attempt on one incident, from proposal to verified outcome."""

@@ -1,0 +1,431 @@
+"""Drive each remediation from proposal to conclusion, one step at a time.
+
+Request handlers remember; `step` acts. Every move of a state is one compare-and-set, in one transaction with its
+audit entry and with whatever follows from it, so that N replicas are as good as one.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.incidents import repository as incident_repository
+from aegis.backend.notifications.notifier import Notifier
+from aegis.backend.policy_store.store import PolicyStore
+from aegis.backend.ports import BackendPorts
+from aegis.backend.remediations import orders, repository
+from aegis.backend.remediations.consent import Consent, consent
+from aegis.backend.remediations.lifecycle import (
+    CONCLUDED,
+    NOT_YET_ACTING,
+    WITH_THE_EXECUTOR,
+    is_allowed,
+    state_of,
+)
+from aegis.contracts.decisions import Decision, Effect
+from aegis.contracts.findings import Severity
+from aegis.contracts.orders import Announcement
+from aegis.contracts.outcomes import Outcome, Stage
+from aegis.contracts.plans import Plan, Rehearsal, RehearsalResult, RehearsalStatus
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.remediations import RemediationState as S
+from aegis.kit.database import notify
+from aegis.policy.decide import Context, decide
+
+WORK = "aegis_work"
+BACKEND = "service:backend"
+_ANNOUNCED = frozenset({S.KEPT, S.HELD, S.RELEASED, S.UNDONE, S.ESCALATED})
+_TRY_AGAIN = frozenset({S.EXPIRED, S.CANCELLED})
+"""After these the same thing may be proposed anew; a person may ask again whatever came of it."""
+
+
+@dataclass(frozen=True)
+class Remediator:
+    ports: BackendPorts
+    trail: AuditTrail
+    notifier: Notifier
+    policies: PolicyStore
+
+    async def propose(self, tx: AsyncConnection, proposal: Proposal, *, actor: str) -> str:
+        """Remember a proposal; return the id of its remediation, which may be one that is under way.
+
+        The same incident, action and target is one remediation, however often it is proposed and by whomever;
+        whoever asked for it is among its requesters, and so cannot approve it.
+        """
+        key = _dedupe_key(proposal)
+        await repository.lock_dedupe_key(tx, key)
+        over = _TRY_AGAIN if actor.startswith("service:") else CONCLUDED
+        same = await repository.find_same(tx, proposal_id=proposal.id, dedupe_key=key, unless=over)
+        if same is not None:
+            await self._join(tx, same, actor)
+            return str(same.id)
+        return await self._add(tx, proposal, dedupe_key=key, actor=actor)
+
+    async def _join(self, tx: AsyncConnection, row: Any, actor: str) -> None:
+        if actor not in row.requesters:
+            await repository.add_requester(tx, row.id, [*row.requesters, actor])
+            await self.trail.record(tx, actor=actor, event="remediation:requested", subject=row.id)
+
+    async def _add(self, tx: AsyncConnection, proposal: Proposal, *, dedupe_key: str, actor: str) -> str:
+        now = self.ports.clock.now()
+        remediation_id = self.ports.ids.new("rem", now)
+        incident = await incident_repository.find_by_key(tx, proposal.incident_key)
+        await repository.add(
+            tx,
+            {
+                "id": remediation_id,
+                "incident_id": incident.id if incident is not None else "",
+                "incident_key": proposal.incident_key,
+                "order_id": self.ports.ids.new("ord", now),
+                "proposal_id": proposal.id,
+                "dedupe_key": dedupe_key,
+                "namespace": proposal.target.namespace or "",
+                "state": S.PROPOSED,
+                "reason": "",
+                "requesters": [actor],
+                "proposal": proposal.model_dump(mode="json"),
+                "checks": [],
+                "proposed_at": now,
+                "updated_at": now,
+            },
+        )
+        detail = {
+            "action": proposal.action.kind.value,
+            "target": str(proposal.target),
+            "cause": proposal.cause.value,
+            "confidence": proposal.confidence,
+            "rationale": proposal.rationale,
+        }
+        await self.trail.record(tx, actor=actor, event="remediation:proposed", subject=remediation_id, detail=detail)
+        return remediation_id
+
+    async def step(self) -> None:
+        """Do what follows from what was remembered. Each part is one transaction."""
+        await self._rehearse_what_was_proposed()
+        await self._decide_what_was_rehearsed()
+        await self._follow_up_approvals()
+        await self._give_up_on_rehearsals()
+        await self._cancel_what_resolved()
+        await self._report_silence()
+
+    async def take_rehearsal(self, tx: AsyncConnection, result: RehearsalResult) -> None:
+        """Remember what came of a rehearsal. Answers that come twice, or too late, change nothing."""
+        row = await repository.take_one(tx, result.remediation_id)
+        if row is None or row.state != S.REHEARSING or result.status is RehearsalStatus.FAILED:
+            return
+        await repository.finish_work(tx, result.rehearsal_id)
+        facts = result.plan.facts if result.plan is not None else result.facts
+        values: dict[str, Any] = {
+            "checks": [check.model_dump(mode="json") for check in result.checks],
+            "facts": facts.model_dump(mode="json") if facts is not None else None,
+            "plan": result.plan.model_dump(mode="json") if result.plan is not None else None,
+        }
+        if result.status is RehearsalStatus.PLANNED and result.plan is not None:
+            detail = {"plan_hash": result.plan.hash, "summary": result.plan.summary}
+            await self._move(tx, row, S.DECIDING, actor="service:executor", detail=detail, **values)
+        else:
+            await self._move(tx, row, S.REFUSED, actor="service:executor", reason=result.reason, **values)
+
+    async def take_outcome(self, tx: AsyncConnection, outcome: Outcome) -> None:
+        """Remember a report about an order, once, and move the remediation where the report says."""
+        row = await repository.take_one(tx, outcome.remediation_id)
+        if row is None or not await repository.add_outcome(tx, outcome):
+            return
+        if outcome.stage is not Stage.BLOCKED:
+            await repository.finish_work(tx, outcome.order_id)
+        now_in, then = S(row.state), state_of(outcome.stage)
+        if not is_allowed(now_in, then):
+            detail = {"stage": outcome.stage.value, "state": now_in.value, "reason": outcome.reason}
+            await self.trail.record(tx, actor="service:executor", event="outcome:late", subject=row.id, detail=detail)
+            return
+        detail = {"order_id": outcome.order_id, "stage": outcome.stage.value}
+        if outcome.guardrail:
+            detail["guardrail"] = outcome.guardrail
+        if outcome.verification is not None:
+            detail["verification"] = outcome.verification.judgement.value
+        await self._move(tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail)
+        if outcome.escalate or then is S.ESCALATED:
+            await self._escalate(tx, row, why=outcome.reason, outcome=outcome)
+        if then is S.UNDONE:
+            await self._after_undone(tx, row, outcome)
+
+    async def order_undo(self, tx: AsyncConnection, row: Any, *, by: str) -> str:
+        """Order to take back what was done; return the order's id."""
+        plan, proposal = Plan.model_validate(row.plan), Proposal.model_validate(row.proposal)
+        order, envelope = orders.undo(self.ports, remediation_id=row.id, proposal=proposal, plan=plan, by=by)
+        await self._hand_out(
+            tx,
+            order.id,
+            "order",
+            remediation_id=row.id,
+            body=envelope.model_dump(mode="json"),
+            expires_at=order.expires_at,
+        )
+        detail = {"order_id": order.id, "undoes": order.undoes}
+        await self.trail.record(tx, actor=by, event="order:issued", subject=row.id, detail=detail)
+        return order.id
+
+    async def reject(self, tx: AsyncConnection, row: Any, *, by: str, reason: str) -> None:
+        await self._move(
+            tx, row, S.DENIED, actor=by, reason=f"rejected by {by}: {reason}" if reason else f"rejected by {by}"
+        )
+
+    async def _rehearse_what_was_proposed(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            for row in await repository.take(tx, S.PROPOSED):
+                now = self.ports.clock.now()
+                rehearsal = Rehearsal(
+                    id=self.ports.ids.new("reh", now),
+                    remediation_id=row.id,
+                    order_id=row.order_id,
+                    proposal=Proposal.model_validate(row.proposal),
+                    requested_at=now,
+                    expires_at=now + self.ports.settings.rehearsal_lifetime,
+                )
+                await self._hand_out(
+                    tx,
+                    rehearsal.id,
+                    "rehearsal",
+                    remediation_id=row.id,
+                    body=rehearsal.model_dump(mode="json"),
+                    expires_at=rehearsal.expires_at,
+                )
+                await self._move(tx, row, S.REHEARSING, actor=BACKEND, expires_at=rehearsal.expires_at)
+
+    async def _decide_what_was_rehearsed(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            rows = await repository.take(tx, S.DECIDING)
+            if not rows:
+                return
+            in_force = await self.policies.in_force(tx)
+            context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
+            for row in rows:
+                plan = Plan.model_validate(row.plan)
+                decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
+                await self._follow(tx, row, plan, decision)
+
+    async def _follow(self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision) -> None:
+        decided = {"decision": decision.model_dump(mode="json")}
+        detail = {"effect": decision.effect.value, "rule": decision.rule, "policy": decision.policy_version}
+        await self.trail.record(
+            tx, actor=BACKEND, event=f"decision:{decision.effect.value}", subject=row.id,
+            detail=detail | {"reasons": list(decision.reasons), "plan_hash": plan.hash},
+        )  # fmt: skip
+        reason = "; ".join(decision.reasons)
+        if plan.facts.mode in ("off", "observe"):
+            then = S.OBSERVED if plan.facts.mode == "observe" else S.DENIED
+            why = f"mode {plan.facts.mode}: policy would say {decision.effect.value} ({reason})"
+            await self._move(tx, row, then, actor=BACKEND, reason=why, **decided)
+        elif decision.effect is Effect.DENY:
+            await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, **decided)
+        elif decision.effect is Effect.REQUIRE_APPROVAL:
+            expires_at = self.ports.clock.now() + self.ports.settings.approval_lifetime
+            await self._move(
+                tx, row, S.AWAITING_APPROVAL, actor=BACKEND, reason=reason, expires_at=expires_at, **decided
+            )
+            await self._ask_for_approval(tx, row, plan, decision, expires_at=expires_at)
+        else:
+            await self._order(tx, row, plan, decision, reason=reason)
+
+    async def _order(self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision, *, reason: str) -> None:
+        given = await repository.approvals_of(tx, row.id)
+        order, envelope = orders.act(
+            self.ports,
+            remediation_id=row.id,
+            proposal=Proposal.model_validate(row.proposal),
+            plan=plan,
+            decision=decision,
+            approvals=given,
+        )
+        await self._hand_out(
+            tx,
+            order.id,
+            "order",
+            remediation_id=row.id,
+            body=envelope.model_dump(mode="json"),
+            expires_at=order.expires_at,
+        )
+        await self._move(
+            tx, row, S.ORDERED, actor=BACKEND, reason=reason, expires_at=order.expires_at,
+            decision=decision.model_dump(mode="json"),
+        )  # fmt: skip
+        detail = {"order_id": order.id, "plan_hash": plan.hash, "approvers": [item.approver for item in given]}
+        await self.trail.record(tx, actor=BACKEND, event="order:issued", subject=row.id, detail=detail)
+
+    async def _follow_up_approvals(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            now = self.ports.clock.now()
+            for row in await repository.take(tx, S.AWAITING_APPROVAL, limit=100):
+                plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
+                given = await repository.approvals_of(tx, row.id)
+                match consent(given, plan_hash=plan.hash, decision=decision, now=now):
+                    case Consent.GIVEN:
+                        names = ", ".join(item.approver for item in given)
+                        await self._order(tx, row, plan, decision, reason=f"approved by {names}")
+                    case Consent.REFUSED:
+                        await self._move(tx, row, S.DENIED, actor=BACKEND, reason="rejected")
+                    case Consent.OPEN if row.expires_at <= now:
+                        await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
+                    case Consent.OPEN:
+                        pass
+
+    async def _give_up_on_rehearsals(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            for row in await repository.take(tx, S.REHEARSING, limit=100):
+                if row.expires_at <= self.ports.clock.now():
+                    await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason="no Executor rehearsed it in time")
+
+    async def _cancel_what_resolved(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            for row in await repository.take(tx, *NOT_YET_ACTING, limit=100):
+                incident = await incident_repository.find_by_key(tx, row.incident_key)
+                if (
+                    incident is not None
+                    and incident.resolved_at is not None
+                    and incident.resolved_at >= row.proposed_at
+                ):
+                    now = self.ports.clock.now()
+                    await repository.withdraw_work(tx, row.id, at=now)
+                    await self._move(tx, row, S.CANCELLED, actor=BACKEND, reason="the incident resolved by itself")
+
+    async def _report_silence(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            for row in await repository.take(tx, *WITH_THE_EXECUTOR, limit=100):
+                if self.ports.clock.now() >= _answer_due(row) + self.ports.settings.silence_limit:
+                    why = f"the Executor has not said what became of it since {row.updated_at.isoformat()}"
+                    await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
+                    await self._escalate(tx, row, why=why, outcome=None)
+
+    async def _after_undone(self, tx: AsyncConnection, row: Any, outcome: Outcome) -> None:
+        """Propose the ladder's next rung, or hand over to a person."""
+        proposal = Proposal.model_validate(row.proposal)
+        if proposal.ladder:
+            now = self.ports.clock.now()
+            rung = proposal.model_copy(
+                update={
+                    "id": self.ports.ids.new("pro", now),
+                    "action": proposal.ladder[0],
+                    "ladder": proposal.ladder[1:],
+                    "proposed_at": now,
+                }
+            )
+            await self.propose(tx, rung, actor=proposal.proposed_by)
+            return
+        why = f"undone, and nothing else is left to try: {outcome.reason}"
+        undone = await repository.take_one(tx, row.id)
+        await self._move(tx, undone, S.ESCALATED, actor=BACKEND, reason=why)
+        await self._escalate(tx, row, why=why, outcome=outcome)
+
+    async def _move(
+        self,
+        tx: AsyncConnection,
+        row: Any,
+        to: S,
+        *,
+        actor: str,
+        reason: str = "",
+        detail: dict[str, Any] | None = None,
+        **values: Any,
+    ) -> None:
+        """Move a locked remediation, with its audit entry; a state it is in already is not entered again."""
+        if row.state == to:
+            return
+        now = self.ports.clock.now()
+        moved = await repository.move(
+            tx, row.id, now_in=S(row.state), to=to, reason=reason[:4000], updated_at=now, **values
+        )
+        if not moved:
+            return
+        said = {"from": row.state, "reason": reason} | (detail or {})
+        await self.trail.record(tx, actor=actor, event=f"remediation:{to.value}", subject=row.id, detail=said)
+        if to in _ANNOUNCED:
+            await self._announce(tx, row, to, reason=reason)
+
+    async def _announce(self, tx: AsyncConnection, row: Any, state: S, *, reason: str) -> None:
+        now = self.ports.clock.now()
+        proposal = Proposal.model_validate(row.proposal)
+        announcement = Announcement(
+            id=self.ports.ids.new("ann", now),
+            proposal=proposal,
+            type="Warning" if state in (S.ESCALATED, S.UNDONE) else "Normal",
+            reason="Aegis" + state.value.title().replace("_", ""),
+            message=f"{proposal.action.kind.value} {state.value} ({row.id}): {reason}"[:1000],
+        )
+        await self._hand_out(
+            tx,
+            announcement.id,
+            "announcement",
+            remediation_id=row.id,
+            body=announcement.model_dump(mode="json"),
+            expires_at=now + timedelta(hours=1),
+        )
+
+    async def _hand_out(
+        self, tx: AsyncConnection, work_id: str, kind: str, *, remediation_id: str, body: Any, expires_at: datetime
+    ) -> None:
+        await repository.add_work(
+            tx,
+            id=work_id,
+            kind=kind,
+            remediation_id=remediation_id,
+            body=body,
+            created_at=self.ports.clock.now(),
+            expires_at=expires_at,
+        )
+        await notify(tx, WORK)
+
+    async def _ask_for_approval(
+        self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision, *, expires_at: datetime
+    ) -> None:
+        await self.notifier.notify(
+            tx,
+            key=f"approval:{row.id}",
+            kind="approval_needed",
+            severity=Severity.WARNING,
+            title=f"approve? {plan.summary}",
+            detail={
+                "remediation_id": row.id,
+                "plan_hash": plan.hash,
+                "reasons": list(decision.reasons),
+                "approvals_needed": decision.approvals_needed,
+                "role": decision.approver_role,
+                "until": expires_at.isoformat(),
+                "how": f"aegis remediations approve {row.id}",
+            },
+        )
+
+    async def _escalate(self, tx: AsyncConnection, row: Any, *, why: str, outcome: Outcome | None) -> None:
+        proposal = Proposal.model_validate(row.proposal)
+        evidence = [] if outcome is None or outcome.verification is None else list(outcome.verification.reasons)
+        await self.notifier.notify(
+            tx,
+            key=f"escalated:{row.id}",
+            kind="escalated",
+            severity=Severity.CRITICAL,
+            title=f"{proposal.target}: {proposal.action.kind.value} needs a person",
+            detail={
+                "remediation_id": row.id,
+                "incident_id": row.incident_id,
+                "cause": proposal.cause.value,
+                "why": why,
+                "evidence": evidence,
+            },
+        )
+
+
+def _dedupe_key(proposal: Proposal) -> str:
+    parts = (proposal.incident_key, proposal.action.kind.value, proposal.target.uid)
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+
+def _answer_due(row: Any) -> datetime:
+    """Return by when the Executor should have said something new about a remediation."""
+    if row.state in (S.ORDERED, S.BLOCKED):
+        return max(row.expires_at, row.updated_at)  # type: ignore[no-any-return]
+    plan = Plan.model_validate(row.plan)
+    if row.state == S.HELD:
+        return row.updated_at + (plan.lease.maximum if plan.lease else timedelta(days=3650))  # type: ignore[no-any-return]
+    return row.updated_at + plan.deadline  # type: ignore[no-any-return]

@@ -1,0 +1,202 @@
+"""Remediations, their work, outcomes and approvals in PostgreSQL. State moves by compare-and-set only."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+from zlib import crc32
+
+from sqlalchemy import desc, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
+from aegis.contracts.approvals import Approval
+from aegis.contracts.outcomes import Outcome
+from aegis.contracts.remediations import Remediation, RemediationState
+from aegis.kit.database import lock
+
+
+async def add(tx: AsyncConnection, row: dict[str, Any]) -> None:
+    await tx.execute(insert(remediations).values(row))
+
+
+async def lock_dedupe_key(tx: AsyncConnection, dedupe_key: str) -> None:
+    """Let two proposals of the same thing in one after the other."""
+    await lock(tx, crc32(dedupe_key.encode()))
+
+
+async def find_same(
+    tx: AsyncConnection, *, proposal_id: str, dedupe_key: str, unless: Collection[RemediationState]
+) -> Any | None:
+    """Return the remediation of this very proposal, or of the same thing unless it ended in one of these states."""
+    same = (remediations.c.dedupe_key == dedupe_key) & remediations.c.state.not_in(list(unless))
+    query = (
+        select(remediations)
+        .where(or_(remediations.c.proposal_id == proposal_id, same))
+        .order_by(desc(remediations.c.proposed_at))
+        .limit(1)
+    )
+    return (await tx.execute(query)).first()
+
+
+async def add_requester(tx: AsyncConnection, remediation_id: str, requesters: Sequence[str]) -> None:
+    query = update(remediations).where(remediations.c.id == remediation_id)
+    await tx.execute(query.values(requesters=list(requesters)))
+
+
+async def take(tx: AsyncConnection, *states: RemediationState, limit: int = 20) -> Sequence[Any]:
+    """Lock some remediations in these states that no other replica is working on."""
+    query = (
+        select(remediations)
+        .where(remediations.c.state.in_(states))
+        .order_by(remediations.c.updated_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return (await tx.execute(query)).all()
+
+
+async def take_one(tx: AsyncConnection, remediation_id: str) -> Any | None:
+    query = select(remediations).where(remediations.c.id == remediation_id).with_for_update()
+    return (await tx.execute(query)).first()
+
+
+async def take_for_incident(
+    tx: AsyncConnection, incident_key: str, states: Collection[RemediationState]
+) -> Sequence[Any]:
+    query = (
+        select(remediations)
+        .where(remediations.c.incident_key == incident_key, remediations.c.state.in_(list(states)))
+        .with_for_update()
+    )
+    return (await tx.execute(query)).all()
+
+
+async def move(
+    tx: AsyncConnection, remediation_id: str, *, now_in: RemediationState, to: RemediationState, **values: Any
+) -> bool:
+    """Change the state if it is still `now_in`; False where somebody else was first."""
+    query = update(remediations).where(remediations.c.id == remediation_id, remediations.c.state == now_in)
+    moved = await tx.execute(query.values(state=to, **values).returning(remediations.c.id))
+    return moved.first() is not None
+
+
+async def show(tx: AsyncConnection, remediation_id: str) -> Remediation | None:
+    row = (await tx.execute(select(remediations).where(remediations.c.id == remediation_id))).first()
+    return await _complete(tx, row) if row is not None else None
+
+
+async def page(
+    tx: AsyncConnection, *, state: RemediationState | None, incident_id: str | None, limit: int
+) -> list[Remediation]:
+    query = select(remediations).order_by(desc(remediations.c.proposed_at)).limit(limit)
+    if state is not None:
+        query = query.where(remediations.c.state == state)
+    if incident_id is not None:
+        query = query.where(remediations.c.incident_id == incident_id)
+    return [await _complete(tx, row) for row in (await tx.execute(query)).all()]
+
+
+async def count_by_state(tx: AsyncConnection) -> dict[str, int]:
+    query = select(remediations.c.state, func.count().label("count")).group_by(remediations.c.state)
+    return {row[0]: row[1] for row in (await tx.execute(query)).all()}
+
+
+async def add_outcome(tx: AsyncConnection, outcome: Outcome) -> bool:
+    """Return False, changing nothing, where this report came before."""
+    row = {
+        "order_id": outcome.order_id,
+        "sequence": outcome.sequence,
+        "remediation_id": outcome.remediation_id,
+        "body": outcome.model_dump(mode="json"),
+    }
+    added = await tx.execute(insert(outcomes).values(row).on_conflict_do_nothing().returning(outcomes.c.position))
+    return added.first() is not None
+
+
+async def outcomes_of(tx: AsyncConnection, remediation_id: str) -> tuple[Outcome, ...]:
+    query = select(outcomes.c.body).where(outcomes.c.remediation_id == remediation_id).order_by(outcomes.c.position)
+    return tuple(Outcome.model_validate(body) for body in (await tx.execute(query)).scalars())
+
+
+async def outcomes_after(tx: AsyncConnection, position: int, *, limit: int) -> list[tuple[int, Outcome]]:
+    query = select(outcomes.c.position, outcomes.c.body).where(outcomes.c.position > position)
+    rows = (await tx.execute(query.order_by(outcomes.c.position).limit(limit))).all()
+    return [(row.position, Outcome.model_validate(row.body)) for row in rows]
+
+
+async def add_work(
+    tx: AsyncConnection,
+    *,
+    id: str,
+    kind: str,
+    remediation_id: str,
+    body: Any,
+    created_at: datetime,
+    expires_at: datetime,
+) -> None:
+    row = {
+        "id": id,
+        "kind": kind,
+        "remediation_id": remediation_id,
+        "body": body,
+        "created_at": created_at,
+        "expires_at": expires_at,
+        "done": False,
+    }
+    await tx.execute(insert(work_items).values(row).on_conflict_do_nothing())
+
+
+async def claim_work(
+    tx: AsyncConnection, *, replica: str, now: datetime, until: datetime, limit: int = 20
+) -> Sequence[Any]:
+    """Hand out what nobody has claimed, or whose claim ran out."""
+    free = or_(work_items.c.claimed_until.is_(None), work_items.c.claimed_until <= now)
+    chosen = (
+        select(work_items.c.id)
+        .where(work_items.c.done.is_(False), work_items.c.withdrawn_at.is_(None), work_items.c.expires_at > now, free)
+        .order_by(work_items.c.created_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    claim = update(work_items).where(work_items.c.id.in_(chosen)).values(claimed_by=replica, claimed_until=until)
+    return (await tx.execute(claim.returning(work_items.c.kind, work_items.c.body))).all()
+
+
+async def finish_work(tx: AsyncConnection, work_id: str) -> bool:
+    query = update(work_items).where(work_items.c.id == work_id, work_items.c.done.is_(False))
+    return (await tx.execute(query.values(done=True).returning(work_items.c.id))).first() is not None
+
+
+async def withdraw_work(tx: AsyncConnection, remediation_id: str, *, at: datetime) -> None:
+    query = update(work_items).where(
+        work_items.c.remediation_id == remediation_id,
+        work_items.c.done.is_(False),
+        work_items.c.kind != "announcement",
+    )
+    await tx.execute(query.values(withdrawn_at=at))
+
+
+async def withdrawn_orders(tx: AsyncConnection, *, since: datetime) -> tuple[str, ...]:
+    query = select(work_items.c.id).where(work_items.c.kind == "order", work_items.c.withdrawn_at > since)
+    return tuple((await tx.execute(query)).scalars())
+
+
+async def add_approval(tx: AsyncConnection, approval: Approval) -> bool:
+    """Return False, changing nothing, where this person spoke about this plan before."""
+    added = await tx.execute(
+        insert(approvals).values(approval.model_dump()).on_conflict_do_nothing().returning(approvals.c.id)
+    )
+    return added.first() is not None
+
+
+async def approvals_of(tx: AsyncConnection, remediation_id: str) -> tuple[Approval, ...]:
+    query = select(approvals).where(approvals.c.remediation_id == remediation_id).order_by(approvals.c.given_at)
+    return tuple(Approval.model_validate(row._asdict()) for row in (await tx.execute(query)).all())
+
+
+async def _complete(tx: AsyncConnection, row: Any) -> Remediation:
+    found = row._asdict()
+    return Remediation.model_validate(
+        found | {"approvals": await approvals_of(tx, row.id), "outcomes": await outcomes_of(tx, row.id)}
+    )

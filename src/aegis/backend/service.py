@@ -1,0 +1,95 @@
+"""The Backend, given its ports: an API to call and steps to repeat."""
+
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Gauge
+
+from aegis import __version__
+from aegis.backend.audit import endpoints as audit_endpoints
+from aegis.backend.audit import repository as audit_repository
+from aegis.backend.audit.sealer import Sealer
+from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.identity import endpoints as identity_endpoints
+from aegis.backend.identity.access import Access
+from aegis.backend.identity.bootstrap import bootstrap
+from aegis.backend.identity.roles import Permission
+from aegis.backend.incidents import endpoints as incident_endpoints
+from aegis.backend.incidents.register import IncidentRegister
+from aegis.backend.notifications import endpoints as notification_endpoints
+from aegis.backend.notifications.notifier import Notifier
+from aegis.backend.policy_store import endpoints as policy_endpoints
+from aegis.backend.policy_store.store import PolicyStore
+from aegis.backend.ports import BackendPorts
+from aegis.backend.remediations import endpoints as remediation_endpoints
+from aegis.backend.remediations import repository as remediation_repository
+from aegis.backend.remediations.remediator import Remediator
+from aegis.backend.switches import endpoints as switch_endpoints
+from aegis.contracts.remediations import RemediationState
+from aegis.kit.http import add_operations, add_problem_details
+
+
+@dataclass(frozen=True)
+class _Metrics:
+    remediations: Gauge
+    unsealed: Gauge
+
+    @classmethod
+    def on(cls, registry: CollectorRegistry) -> "_Metrics":
+        return cls(
+            Gauge("aegis_remediations", "Remediations by state.", ["state"], registry=registry),
+            Gauge("aegis_audit_unsealed_entries", "Audit entries that no seal covers yet.", registry=registry),
+        )
+
+
+class Backend:
+    def __init__(self, ports: BackendPorts) -> None:
+        self._ports = ports
+        trail = AuditTrail(ports.clock, ports.ids)
+        notifier = Notifier(ports)
+        access = Access(ports)
+        self._trail = trail
+        self._notifier = notifier
+        self._policies = PolicyStore(ports, trail)
+        self._sealer = Sealer(ports.database, ports.clock, ports.signing_key)
+        self.remediator = Remediator(ports, trail, notifier, self._policies)
+        self.registry = CollectorRegistry()
+        self._metrics = _Metrics.on(self.registry)
+        self.app = FastAPI(title="Aegis Backend", version=__version__)
+        add_problem_details(self.app)
+        add_operations(self.app, registry=self.registry, unready=self._unready)
+        for router in (
+            identity_endpoints.router(ports, access, trail),
+            incident_endpoints.router(IncidentRegister(ports, trail, notifier), access),
+            remediation_endpoints.executor_router(self.remediator, access),
+            remediation_endpoints.people_router(self.remediator, access),
+            policy_endpoints.router(self._policies, access),
+            switch_endpoints.router(ports, access, trail, notifier),
+            notification_endpoints.router(ports, access),
+            audit_endpoints.router(
+                self._sealer, reader=access.everywhere(Permission.READ), witness=access.service("executor")
+            ),
+        ):
+            self.app.include_router(router)
+
+    async def prepare(self) -> None:
+        """Make known what the settings name, and give a new installation its policies."""
+        await bootstrap(self._ports, self._trail)
+        await self._policies.add_defaults()
+
+    async def step(self) -> None:
+        """Decide what there is to decide."""
+        await self.remediator.step()
+
+    async def tidy(self) -> None:
+        """Seal the audit trail, deliver notifications, count."""
+        await self._sealer.seal()
+        await self._notifier.deliver()
+        async with self._ports.database.transaction() as tx:
+            counts = await remediation_repository.count_by_state(tx)
+            self._metrics.unsealed.set(await audit_repository.count_unsealed(tx))
+        for state in RemediationState:
+            self._metrics.remediations.labels(state.value).set(counts.get(state.value, 0))
+
+    async def _unready(self) -> str | None:
+        return None if await self._ports.database.is_there() else "the database does not answer"

@@ -1,0 +1,1 @@
+"""Pause and storm: what stops everything."""
