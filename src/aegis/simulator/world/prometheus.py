@@ -1,5 +1,6 @@
 """The Prometheus HTTP API over the world's signals: what it understands it answers, the rest it refuses."""
 
+import math
 import re
 from bisect import bisect_right
 from collections import deque
@@ -7,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 import orjson
 from starlette.applications import Starlette
@@ -149,6 +151,7 @@ class PrometheusApi:
         return endpoint
 
     def _query(self, given: dict[str, str]) -> Any:
+        _refuse_unknown(given, {"query", "time", "timeout"})
         matchers = selector(_required(given, "query"))
         now = self._clock.now().timestamp()
         at = _time(given["time"], "time") if given.get("time") else now
@@ -162,6 +165,7 @@ class PrometheusApi:
         return self._recording.look() if at >= now - KEPT_EVERY_S else self._recording.as_of(at)
 
     def _query_range(self, given: dict[str, str]) -> Any:
+        _refuse_unknown(given, {"query", "start", "end", "step", "timeout"})
         matchers = selector(_required(given, "query"))
         start, end = _time(_required(given, "start"), "start"), _time(_required(given, "end"), "end")
         step = _seconds(_required(given, "step"))
@@ -190,15 +194,15 @@ class PrometheusApi:
         return sorted(each for each in found if each)
 
     def _series(self, given: dict[str, str]) -> Any:
+        _refuse_unknown(given, {"match[]", "start", "end"})
         matchers = selector(_required(given, "match[]"))
         return [_metric(each) for each in _matching(self._recording.look(), matchers)]
 
 
 async def _parameters(request: Request) -> dict[str, str]:
-    given = {key: value for key, value in request.query_params.items() if isinstance(value, str)}
+    given = dict(request.query_params)
     if request.method == "POST":
-        form = await request.form()
-        given |= {key: value for key, value in form.items() if isinstance(value, str)}
+        given |= dict(parse_qsl((await request.body()).decode(errors="replace")))
     return given
 
 
@@ -216,9 +220,11 @@ def _required(given: Mapping[str, str], name: str) -> str:
 
 def _time(text: str, name: str) -> float:
     try:
-        return float(text)
+        seconds = float(text)
     except ValueError:
-        pass
+        seconds = math.nan
+    if math.isfinite(seconds):
+        return seconds
     try:
         at = datetime.fromisoformat(text)
     except ValueError as error:
@@ -232,7 +238,7 @@ def _seconds(text: str) -> float:
         seconds = sum(float(number) * _UNITS[unit] for number, unit in parts) if parts else float(text)
     except ValueError as error:
         raise BadData(f'invalid parameter "step": cannot parse {text!r} to a valid duration') from error
-    if seconds <= 0 or (parts and "".join(number + unit for number, unit in parts) != text):
+    if not 0 < seconds < math.inf or (parts and "".join(number + unit for number, unit in parts) != text):
         raise BadData(f'invalid parameter "step": {text!r} is not a duration above zero')
     return seconds
 
