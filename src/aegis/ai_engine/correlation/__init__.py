@@ -1,0 +1,1 @@
+"""Findings to incidents: what is one problem, by topology and time. Pure."""

@@ -1,0 +1,195 @@
+"""The life of incidents: opened, joined, quiet for a while, resolved. Keys are the same on every replica."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import orjson
+from pydantic import TypeAdapter
+
+from aegis.ai_engine.correlation.grouping import Group
+from aegis.ai_engine.detection.board import Band
+from aegis.contracts.diagnoses import Diagnosis
+from aegis.contracts.findings import Finding, Severity
+from aegis.contracts.targets import WorkloadRef
+
+# Findings come and go while a problem lasts; only a stretch without any means that it is over.
+QUIET_BEFORE_RESOLVED = timedelta(seconds=90)
+# A change that is held for a while is judged by what was usual before, long after the incident is over.
+REMEMBER_RESOLVED = timedelta(hours=6)
+FINDINGS_MAX = 100
+
+_FINDING: TypeAdapter[Finding] = TypeAdapter(Finding)
+_SEVERITIES = list(Severity)
+
+BandKey = tuple[str, str]
+"""Workload (as text) and signal."""
+
+
+@dataclass
+class Incident:
+    """A problem as the AI Engine follows it."""
+
+    key: str
+    workload: WorkloadRef
+    opened_at: datetime
+    members: set[WorkloadRef]
+    findings: dict[str, Finding] = field(default_factory=dict)
+    """All it ever showed, by fingerprint."""
+    active: tuple[Finding, ...] = ()
+    last_active_at: datetime | None = None
+    resolved_at: datetime | None = None
+    bands: dict[BandKey, Band] = field(default_factory=dict)
+    """What was usual for its workloads when it began."""
+    diagnosis: Diagnosis | None = None
+    needs_person: str = ""
+    settled_since: datetime | None = None
+    """Since when the probable cause is the same."""
+    proposed: dict[str, str] = field(default_factory=dict)
+    """Ids of proposals made for it, with what they would do to what, unchanged."""
+    reported: str = ""
+    """A digest of what was reported last: the same again is no news."""
+
+    @property
+    def is_open(self) -> bool:
+        return self.resolved_at is None
+
+
+def incident_key(cluster_id: str, workload: str, started_at: datetime) -> str:
+    """Return the same key wherever and whenever it is asked for; to the minute, as replicas see things seconds apart.
+
+    >>> from datetime import UTC, datetime
+    >>> incident_key("c", "uid-1", datetime(2026, 1, 5, 10, 0, 1, tzinfo=UTC)) == incident_key(
+    ...     "c", "uid-1", datetime(2026, 1, 5, 10, 0, 59, tzinfo=UTC))
+    True
+    """
+    text = f"{cluster_id}\0{workload}\0{started_at:%Y-%m-%dT%H:%M}"
+    return f"inc-{hashlib.sha256(text.encode()).hexdigest()[:24]}"
+
+
+class Incidents:
+    """All that are open, and for a while those that were."""
+
+    def __init__(self, cluster_id: str) -> None:
+        self._cluster_id = cluster_id
+        self._known: dict[str, Incident] = {}
+
+    def all(self) -> list[Incident]:
+        return list(self._known.values())
+
+    def open(self) -> list[Incident]:
+        return [one for one in self._known.values() if one.is_open]
+
+    def get(self, key: str) -> Incident | None:
+        return self._known.get(key)
+
+    def update(self, groups: Sequence[Group], now: datetime, *, uids: Mapping[WorkloadRef, str]) -> list[Incident]:
+        """Continue, open, join and resolve; return those that were opened now."""
+        opened, continued = [], set()
+        for found in sorted(groups, key=lambda one: one.started_at):
+            same = [one for one in self._matching(found) if one.key not in continued]
+            incident = same[0] if same else self._open(found, uids)
+            if not same:
+                opened.append(incident)
+            for other in same[1:]:
+                self._absorb(incident, other, now)
+            continued.add(incident.key)
+            _continue(incident, found, now)
+        for incident in self.open():
+            if incident.key not in continued:
+                _let_rest(incident, now)
+        self._forget(now)
+        return opened
+
+    def _matching(self, found: Group) -> list[Incident]:
+        return sorted(
+            (one for one in self.open() if one.members & found.members), key=lambda one: (one.opened_at, one.key)
+        )
+
+    def _open(self, found: Group, uids: Mapping[WorkloadRef, str]) -> Incident:
+        first = min(
+            found.findings, key=lambda one: (-_SEVERITIES.index(one.severity), one.started_at, str(one.workload))
+        )
+        key = incident_key(self._cluster_id, uids.get(first.workload, str(first.workload)), found.started_at)
+        incident = self._known.get(key)
+        if incident is None:
+            incident = Incident(key, first.workload, found.started_at, set(found.members))
+            self._known[key] = incident
+        incident.resolved_at = None
+        return incident
+
+    def _absorb(self, incident: Incident, other: Incident, now: datetime) -> None:
+        incident.members |= other.members
+        incident.findings |= other.findings
+        incident.bands = other.bands | incident.bands
+        other.active, other.resolved_at = (), now
+
+    def _forget(self, now: datetime) -> None:
+        for incident in [*self._known.values()]:
+            if incident.resolved_at is not None and now - incident.resolved_at > REMEMBER_RESOLVED:
+                del self._known[incident.key]
+
+    def adopt(self, bodies: Iterable[bytes]) -> None:
+        """Take over incidents that another replica, or this one before it restarted, has written down."""
+        for body in bodies:
+            incident = from_bytes(body)
+            self._known.setdefault(incident.key, incident)
+
+
+def _continue(incident: Incident, found: Group, now: datetime) -> None:
+    incident.members |= found.members
+    incident.active = found.findings
+    incident.last_active_at = now
+    for finding in found.findings:
+        if finding.fingerprint in incident.findings or len(incident.findings) < FINDINGS_MAX:
+            incident.findings[finding.fingerprint] = finding
+
+
+def _let_rest(incident: Incident, now: datetime) -> None:
+    incident.active = ()
+    if incident.last_active_at is None or now - incident.last_active_at >= QUIET_BEFORE_RESOLVED:
+        incident.resolved_at = now
+
+
+def to_bytes(incident: Incident) -> bytes:
+    return orjson.dumps({
+        "key": incident.key,
+        "workload": incident.workload.model_dump(),
+        "opened_at": incident.opened_at,
+        "members": [one.model_dump() for one in sorted(incident.members, key=str)],
+        "findings": [_FINDING.dump_python(one, mode="json") for one in incident.findings.values()],
+        "last_active_at": incident.last_active_at,
+        "resolved_at": incident.resolved_at,
+        "bands": [[*key, band.low, band.high] for key, band in incident.bands.items()],
+        "proposed": incident.proposed,
+        "diagnosis": incident.diagnosis.model_dump(mode="json") if incident.diagnosis is not None else None,
+        "needs_person": incident.needs_person,
+        "settled_since": incident.settled_since,
+        "reported": incident.reported,
+    })  # fmt: skip
+
+
+def from_bytes(body: bytes) -> Incident:
+    plain: dict[str, Any] = orjson.loads(body)
+    findings = [_FINDING.validate_python(one) for one in plain["findings"]]
+    return Incident(
+        key=plain["key"],
+        workload=WorkloadRef.model_validate(plain["workload"]),
+        opened_at=datetime.fromisoformat(plain["opened_at"]),
+        members={WorkloadRef.model_validate(one) for one in plain["members"]},
+        findings={one.fingerprint: one for one in findings},
+        last_active_at=_moment(plain["last_active_at"]),
+        resolved_at=_moment(plain["resolved_at"]),
+        bands={(workload, signal): Band(low, high) for workload, signal, low, high in plain["bands"]},
+        proposed=plain["proposed"],
+        diagnosis=Diagnosis.model_validate(plain["diagnosis"]) if plain["diagnosis"] is not None else None,
+        needs_person=plain["needs_person"],
+        settled_since=_moment(plain["settled_since"]),
+        reported=plain["reported"],
+    )
+
+
+def _moment(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text is not None else None

@@ -1,0 +1,1 @@
+"""Observations to findings: symptoms that Kubernetes reports, anomalies that detectors learn. Pure."""

@@ -1,0 +1,113 @@
+"""From scores to findings: what lasts, goes the bad way and is worth a word; with hysteresis."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aegis.ai_engine.detection.board import Board
+from aegis.ai_engine.detection.found import fingerprint
+from aegis.catalogue.signals import (
+    CONNECTIONS_REFUSED,
+    CONNECTIONS_USAGE,
+    ERROR_RATIO,
+    LATENCY,
+    POOL_USAGE,
+    Signal,
+)
+from aegis.contracts.findings import Anomaly, Severity
+
+# Neighbours on a busy node make spikes of some seconds; what users notice lasts longer.
+LASTING_SECONDS = 30.0
+# A finding ends when the score has fallen below this, and the value is back.
+RELEASE_AT = 0.25
+QUIET_COLUMNS = 2
+CRITICAL_ERROR_RATIO = 0.2
+FULL = 0.95
+
+# What users feel opens an incident; the rest is evidence for one.
+FELT_BY_USERS = frozenset({ERROR_RATIO.name, LATENCY.name, CONNECTIONS_REFUSED.name})
+FULL_OPENS = frozenset({POOL_USAGE.name, CONNECTIONS_USAGE.name})
+
+
+@dataclass
+class _Watched:
+    since: float
+    peak: float
+    value: float
+    observed_at: float
+    quiet: int = 0
+    reported: bool = False
+
+
+class Anomalies:
+    """Follows each series from the first high score until it is quiet again."""
+
+    def __init__(self, board: Board) -> None:
+        self._board = board
+        self._watched: dict[int, _Watched] = {}
+
+    def update(self, now: float) -> None:
+        """Look at the scores of the column that was taken in last."""
+        board = self._board
+        for slot in board.usual_candidates():
+            if slot not in self._watched and self._is_bad(slot):
+                self._watched[slot] = _Watched(now, 0.0, 0.0, now)
+        for slot, watched in [*self._watched.items()]:
+            if not board.scored[slot]:
+                continue  # missing data neither begins nor ends anything
+            score, value = float(board.scores[slot]), board.value(slot)
+            if score < RELEASE_AT or not self._is_bad(slot):
+                watched.quiet += 1
+                if watched.quiet >= QUIET_COLUMNS or not watched.reported:
+                    del self._watched[slot]
+                continue
+            watched.quiet = 0
+            watched.reported |= now - watched.since >= LASTING_SECONDS
+            if score > watched.peak:
+                # Only a new maximum is news.
+                watched.peak, watched.value, watched.observed_at = score, value, now
+
+    def _is_bad(self, slot: int) -> bool:
+        signal = self._board.signal_of(slot)
+        off = self._board.value(slot) - float(self._board.usual.usual[slot])
+        if abs(off) <= signal.floor:
+            return False
+        return signal.bad == "either" or (off > 0) == (signal.bad == "high")
+
+    def forget_missing(self, now: float) -> None:
+        """Let go of what has had no data for a while: it cannot be judged any more."""
+        for slot in [*self._watched]:
+            if not self._board.is_fresh(slot, now):
+                del self._watched[slot]
+
+    def findings(self) -> list[Anomaly]:
+        return [self._finding(slot, watched) for slot, watched in self._watched.items() if watched.reported]
+
+    def _finding(self, slot: int, watched: _Watched) -> Anomaly:
+        board = self._board
+        signal, workload = board.signal_of(slot), board.workload_of(slot)
+        usual = float(board.usual.usual[slot])
+        labels = {name: value for name, value in board.labels_of(slot).items() if name not in _IDENTITY}
+        about = "".join(f" {name}={value}" for name, value in sorted(labels.items()))
+        return Anomaly(
+            fingerprint=fingerprint(workload, signal.name, about),
+            workload=workload,
+            started_at=datetime.fromtimestamp(watched.since, UTC),
+            observed_at=datetime.fromtimestamp(watched.observed_at, UTC),
+            severity=_severity(signal, watched.value, usual),
+            summary=f"{signal.name}{about} is {watched.value:.4g}, usually {usual:.4g}",
+            signal=signal.name,
+            value=watched.value,
+            score=min(1.0, watched.peak),
+            usual=usual,
+        )
+
+
+_IDENTITY = frozenset({"namespace", "kind", "workload"})
+
+
+def _severity(signal: Signal, value: float, usual: float) -> Severity:
+    if signal is ERROR_RATIO and value - usual >= CRITICAL_ERROR_RATIO:
+        return Severity.CRITICAL
+    if signal.name in FELT_BY_USERS or (signal.name in FULL_OPENS and value >= FULL):
+        return Severity.WARNING
+    return Severity.INFO

@@ -1,0 +1,1 @@
+"""Incidents to causes: ranked hypotheses with what speaks for them. Pure."""

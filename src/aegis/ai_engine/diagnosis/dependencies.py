@@ -1,0 +1,68 @@
+"""Is it something that it needs? Then restarting, scaling or rolling it back would not help."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+from aegis.ai_engine.correlation.grouping import is_effect
+from aegis.ai_engine.diagnosis.case import Case, hypothesis
+from aegis.ai_engine.sources.views import WorkloadView
+from aegis.catalogue.signals import CALL_ERROR_RATIO, ERROR_RATIO
+from aegis.contracts.diagnoses import CauseKind, Hypothesis
+from aegis.contracts.findings import Severity
+from aegis.contracts.targets import WorkloadRef
+
+# Whoever depends on it may notice before the thing itself shows anything.
+SLACK = timedelta(seconds=60)
+MOST_CALLS_FAIL = 0.5
+
+
+def outage(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
+    """Yield the things it needs that are broken, the deepest first."""
+    needed = case.neighbourhood.dependencies(workload.ref)
+    for ref, depth in sorted(needed.items(), key=lambda one: (-one[1], str(one[0]))):
+        why = broken(case, ref) or _calls_fail(case, workload.ref, ref)
+        if why is not None:
+            text = f"{ref} {why}, and {workload.ref.name} needs it"
+            confidence = 0.84 + min(depth, 3) * 0.01
+            yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, ref, confidence, text, case.findings.get(ref, ()))
+
+
+def unserved(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
+    """Yield that nothing answers for it, where nothing says why."""
+    shown = case.symptoms(workload.ref, "NoReadyEndpoints")
+    if shown:
+        text = "nothing is ready behind its Service"
+        if workload.replicas == 0:
+            text += ": it is scaled to nothing"
+        others = [one for one in case.members if one != workload.ref]
+        confidence = 0.75 if others or workload.replicas == 0 else 0.6
+        yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, confidence, text, shown)
+
+
+def broken(case: Case, ref: WorkloadRef) -> str | None:
+    """Return what is wrong with a workload itself; None if it seems well."""
+    view = case.view(ref)
+    own = [one for one in case.findings.get(ref, ()) if not is_effect(one) and one.severity is not Severity.INFO]
+    if view is not None and (view.replicas == 0 or case.is_unserved(view)):
+        return "has no ready endpoint"
+    if view is not None and view.replicas > 0 and view.ready == 0:
+        return "has no ready pod"
+    return f"is broken itself ({own[0].summary})" if own else None
+
+
+def explains(case: Case, workload: WorkloadRef) -> WorkloadRef | None:
+    """Return something it needs that broke no later than it did: then its own symptoms are effects."""
+    for needed in case.neighbourhood.dependencies(workload):
+        if broken(case, needed) is not None and case.onset(needed) <= case.onset(workload) + SLACK:
+            return needed
+    return None
+
+
+def _calls_fail(case: Case, caller: WorkloadRef, callee: WorkloadRef) -> str | None:
+    """Whether calls to it fail although it reports nothing: the way there, or it, is broken."""
+    labels = {"peer_workload": callee.name}
+    if not case.lasts(CALL_ERROR_RATIO, caller, above=MOST_CALLS_FAIL, **labels):
+        return None
+    if case.board.has(ERROR_RATIO, callee) and not case.anomalies(callee, ERROR_RATIO):
+        return "cannot be reached although it is well"
+    return "fails most of the calls made to it"

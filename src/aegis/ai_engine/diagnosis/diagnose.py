@@ -1,0 +1,94 @@
+"""All rules over all workloads of an incident, ranked."""
+
+from collections.abc import Callable, Iterable, Iterator
+from datetime import datetime
+
+from aegis.ai_engine.diagnosis import dependencies, load, memory, platform, rollouts
+from aegis.ai_engine.diagnosis.case import Case, hypothesis
+from aegis.ai_engine.diagnosis.lone_pod import lone_bad_pod
+from aegis.ai_engine.sources.views import WorkloadView
+from aegis.contracts.diagnoses import CauseKind, Diagnosis, Hypothesis
+from aegis.contracts.targets import WorkloadRef
+
+HYPOTHESES_MAX = 8
+# A cause is worth naming; below this the answer is that we do not know.
+CONFIDENT = 0.6
+# Trouble in something that others of the incident need explains theirs.
+DEEPER = 0.03
+# What something it needs explains is hardly its own fault.
+EXPLAINED = 0.5
+
+Rule = Callable[[Case, WorkloadView], Iterable[Hypothesis]]
+RULES: tuple[Rule, ...] = (
+    rollouts.bad_revision,
+    platform.plain,
+    memory.memory,
+    load.connections,
+    load.saturation,
+    load.throttling,
+    dependencies.outage,
+    dependencies.unserved,
+)
+_OWN_FAULTS = frozenset({
+    CauseKind.BAD_REVISION, CauseKind.TRAFFIC_SATURATION, CauseKind.CPU_LIMIT_TOO_LOW, CauseKind.PROBE_TOO_TIGHT,
+})  # fmt: skip
+
+
+def diagnose(case: Case) -> Diagnosis:
+    """Return hypotheses about everything in the incident, the most probable first; never none."""
+    found = [ranked for one in _all(case) for ranked in [_ranked(case, one)]]
+    best: dict[tuple[CauseKind, WorkloadRef], Hypothesis] = {}
+    for one in sorted(found, key=_order):
+        best.setdefault((one.cause, one.subject), one)
+    hypotheses = list(best.values())[:HYPOTHESES_MAX]
+    if not hypotheses or hypotheses[0].confidence < CONFIDENT:
+        hypotheses.append(_unknown(case))
+    return Diagnosis(hypotheses=tuple(sorted(hypotheses, key=_order)), made_at=case.now)
+
+
+def _all(case: Case) -> Iterator[Hypothesis]:
+    for member in sorted(case.members, key=str):
+        if member.kind == "Node":
+            yield from platform.lost_node(case, member)
+        view = case.view(member)
+        if view is not None:
+            for rule in RULES:
+                yield from rule(case, view)
+
+
+def _ranked(case: Case, one: Hypothesis) -> Hypothesis:
+    confidence = one.confidence
+    if one.cause in _OWN_FAULTS and dependencies.explains(case, one.subject) is not None:
+        confidence *= EXPLAINED
+    elif any(one.subject in case.neighbourhood.dependencies(other) for other in case.members):
+        confidence = min(0.99, confidence + DEEPER)
+    return one.model_copy(update={"confidence": round(confidence, 3)})
+
+
+def _order(one: Hypothesis) -> tuple[float, str, str]:
+    return (-one.confidence, one.cause, str(one.subject))
+
+
+def _unknown(case: Case) -> Hypothesis:
+    subject = where_it_hurts(case)
+    view = case.view(subject)
+    pod = lone_bad_pod(case, view) if view is not None else None
+    shown = case.findings.get(subject, ())
+    if pod is not None:
+        text = f"only {pod.name} is bad, its siblings of the same revision are well"
+        return hypothesis(CauseKind.UNKNOWN, subject, 0.65, text, shown)
+    return hypothesis(CauseKind.UNKNOWN, subject, 0.3, "nothing known explains what is seen", shown)
+
+
+def where_it_hurts(case: Case) -> WorkloadRef:
+    """Return the workload with the worst and earliest findings, the deepest of them first."""
+
+    def order(member: WorkloadRef) -> tuple[int, int, datetime, str]:
+        severities = [list(_SEVERITY).index(one.severity) for one in case.findings.get(member, ())]
+        depth = sum(member in case.neighbourhood.dependencies(other) for other in case.members)
+        return (-max(severities, default=-1), -depth, case.onset(member), str(member))
+
+    return min(case.members, key=order)
+
+
+_SEVERITY = ("info", "warning", "critical")

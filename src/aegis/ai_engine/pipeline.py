@@ -1,0 +1,312 @@
+"""Observations in, reports and proposals out: what one step concludes. Knows no network and no clock."""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import orjson
+
+from aegis.ai_engine.correlation.grouping import group, opens_incident
+from aegis.ai_engine.correlation.incidents import Incident, Incidents, to_bytes
+from aegis.ai_engine.correlation.neighbourhood import Neighbourhood, neighbourhood_of
+from aegis.ai_engine.correlation.promotion import promote
+from aegis.ai_engine.detection.anomalies import Anomalies
+from aegis.ai_engine.detection.board import Board
+from aegis.ai_engine.detection.history import History
+from aegis.ai_engine.detection.symptoms import symptoms
+from aegis.ai_engine.diagnosis.case import Case
+from aegis.ai_engine.diagnosis.diagnose import diagnose, where_it_hurts
+from aegis.ai_engine.ports import Conclusion, Conclusions, ObjectChange, Sample, StoredIncident
+from aegis.ai_engine.proposals.propose import Remedy, proposal_of, remedy_for
+from aegis.ai_engine.sources.inventory import Inventory
+from aegis.ai_engine.verification.judge import Scene, judge
+from aegis.catalogue.signals import SIGNALS
+from aegis.contracts.actions import RollbackRollout
+from aegis.contracts.findings import Anomaly, Finding
+from aegis.contracts.incidents import IncidentReport
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.targets import WorkloadRef
+from aegis.contracts.verifications import Verification, VerificationRequest
+
+# The first symptoms may come from upstream of the culprit: a cause has to stay the probable one for a moment.
+SETTLED = timedelta(seconds=10)
+PERSON_AFTER = timedelta(seconds=20)
+# Requests fail while a new workload's parts come up one by one; that is nothing to learn from.
+COMING_UP = timedelta(seconds=30)
+# What was proposed and never concluded (denied, only observed) does not silence an incident for ever.
+UNDECIDED = timedelta(minutes=15)
+CONCLUDED_BADLY = frozenset({Stage.UNDONE, Stage.ESCALATED, Stage.REFUSED})
+
+
+@dataclass(frozen=True)
+class Freshness:
+    """How old the newest of what a step rests on may be."""
+
+    cluster_as_of: datetime | None
+    metrics_as_of: datetime | None
+    has_metrics: bool
+    stale_after: timedelta
+
+    def cluster_is_fresh(self, now: datetime) -> bool:
+        return self.cluster_as_of is not None and now - self.cluster_as_of <= self.stale_after
+
+    def metrics(self, now: datetime) -> str:
+        if not self.has_metrics:
+            return "none"
+        fresh = self.metrics_as_of is not None and now - self.metrics_as_of <= self.stale_after
+        return "fresh" if fresh else "stale"
+
+
+class Pipeline:
+    """All the AI Engine knows, and what it concludes from it."""
+
+    def __init__(self, *, cluster_id: str, metrics_interval: timedelta) -> None:
+        self.inventory = Inventory(cluster_id)
+        self.history = History()
+        self.board = Board(cluster_id=cluster_id, step_seconds=metrics_interval.total_seconds())
+        self.incidents = Incidents(cluster_id)
+        self._cluster_id = cluster_id
+        self._anomalies = Anomalies(self.board)
+        self._active: list[Finding] = []
+        self._proposed_at: dict[str, datetime] = {}
+        self._remedies: dict[str, str] = {}
+        self._failed: set[str] = set()
+        self._concluded: set[str] = set()
+        self._neighbourhood = Neighbourhood((), self.inventory)
+        self._pending: dict[str, str] = {}
+
+    # -- observe
+
+    def apply(self, changes: Iterable[ObjectChange]) -> None:
+        for change in changes:
+            before, after = self.inventory.apply(change)
+            if before is not None or after is not None:
+                self.history.note(before, after, inventory=self.inventory, at=change.at)
+
+    def take(self, column: Sequence[Sample], now: datetime) -> None:
+        """Take in the newest value of every signal."""
+        coming_up = frozenset(one.ref for one in self.inventory.workloads.values() if now - one.created_at < COMING_UP)
+        self.board.take(column, now.timestamp(), unsettled=coming_up)
+        self._anomalies.update(now.timestamp())
+
+    @property
+    def metrics_as_of(self) -> datetime | None:
+        newest = self.board.newest_at
+        return datetime.fromtimestamp(newest, UTC) if newest is not None else None
+
+    # -- conclude
+
+    def conclude(self, now: datetime, freshness: Freshness) -> Conclusions:
+        """Say what is new. On stale objects nothing is concluded at all: an incident neither begins nor ends."""
+        if not freshness.cluster_is_fresh(now):
+            return Conclusions()
+        self.history.settle(now)
+        if freshness.metrics(now) == "fresh":
+            self._anomalies.forget_missing(now.timestamp())
+        found: list[Finding] = [*symptoms(self.inventory, self.history, now), *self._anomalies.findings()]
+        self._active = promote(found, self.inventory, self.history)
+        self._neighbourhood = neighbourhood_of(self.inventory, self.board)
+        uids = {one.ref: one.uid for one in self.inventory.workloads.values()}
+        uids |= {self._node_ref(one.name): one.uid for one in self.inventory.nodes.values()}
+        opened = self.incidents.update(group(self._active, self._neighbourhood), now, uids=uids)
+        for incident in opened:
+            self._freeze_bands(incident)
+        return self._conclusions(now, freshness)
+
+    def _node_ref(self, name: str) -> WorkloadRef:
+        return WorkloadRef(cluster_id=self._cluster_id, namespace="", kind="Node", name=name)
+
+    def _freeze_bands(self, incident: Incident) -> None:
+        around = incident.members | {one for member in incident.members for one in self._called(member)}
+        for ref in around:
+            for signal in SIGNALS:
+                band = self.board.band(signal, ref)
+                if band is not None:
+                    incident.bands.setdefault((str(ref), signal.name), band)
+
+    def _called(self, ref: WorkloadRef) -> set[WorkloadRef]:
+        return set(self._neighbourhood.dependencies(ref)) | set(self._neighbourhood.dependents(ref))
+
+    def _conclusions(self, now: datetime, freshness: Freshness) -> Conclusions:
+        reports: list[IncidentReport] = []
+        proposals: list[Proposal] = []
+        for incident in self.incidents.all():
+            if incident.active:
+                proposals.extend(self._follow(incident, now, freshness))
+            report = self._report(incident, now)
+            digest = _digest(report)
+            if digest != incident.reported and (incident.diagnosis is not None or not incident.is_open):
+                incident.reported = digest
+                reports.append(report)
+        stored = [self._stored(one) for one in self.incidents.all()]
+        changed = tuple(one for one in stored if self._pending.get(one.key) != _hash(one.body))
+        self._pending = {one.key: _hash(one.body) for one in stored}
+        return Conclusions(tuple(reports), tuple(proposals), changed)
+
+    def _stored(self, incident: Incident) -> StoredIncident:
+        return StoredIncident(incident.key, to_bytes(incident))
+
+    def _follow(self, incident: Incident, now: datetime, freshness: Freshness) -> list[Proposal]:
+        """Diagnose an incident anew, and propose what to do once the cause has settled."""
+        case = self.case_of(incident, now)
+        diagnosis = diagnose(case)
+        before = incident.diagnosis.probable if incident.diagnosis is not None else None
+        probable = diagnosis.probable
+        if before is None or (before.cause, before.subject) != (probable.cause, probable.subject):
+            incident.settled_since = now
+        incident.diagnosis = diagnosis
+        incident.workload = where_it_hurts(case)
+        settled = now - (incident.settled_since or now)
+        remedy = remedy_for(case, probable)
+        if isinstance(remedy, str):
+            if settled >= PERSON_AFTER and not self._is_under_way(incident, now):
+                incident.needs_person = remedy
+            return []
+        if settled < SETTLED:
+            return []
+        return self._propose(incident, case, remedy, now, freshness)
+
+    def _propose(
+        self, incident: Incident, case: Case, remedy: Remedy, now: datetime, freshness: Freshness
+    ) -> list[Proposal]:
+        assert incident.diagnosis is not None
+        if remedy.unchanged in self._failed:
+            incident.needs_person = f"{remedy.action.kind} was tried on the same unchanged spec and did not help"
+            return []
+        if self._is_under_way(incident, now) or remedy.unchanged in incident.proposed.values():
+            return []
+        as_of = self._data_as_of(case, now, freshness)
+        if as_of is None:
+            return []  # proposes nothing on stale data
+        proposal = proposal_of(
+            remedy, case=case, probable=incident.diagnosis.probable, incident_key=incident.key, data_as_of=as_of
+        )
+        if isinstance(remedy.action, RollbackRollout):
+            rollout = self.history.last_rollout(remedy.owner)
+            if rollout is not None:
+                self.history.condemn(remedy.owner, rollout.revision)
+        incident.needs_person = ""
+        incident.proposed[proposal.id] = remedy.unchanged
+        self._remedies[proposal.id] = remedy.unchanged
+        self._proposed_at[proposal.id] = now
+        return [proposal]
+
+    def _is_under_way(self, incident: Incident, now: datetime) -> bool:
+        open_since = [
+            self._proposed_at.get(one, incident.opened_at) for one in incident.proposed if one not in self._concluded
+        ]
+        return any(now - since < UNDECIDED for since in open_since)
+
+    def _data_as_of(self, case: Case, now: datetime, freshness: Freshness) -> datetime | None:
+        """Return the time of the oldest observation that a proposal rests on; None where that is stale."""
+        rests_on_metrics = any(isinstance(one, Anomaly) for found in case.findings.values() for one in found)
+        if not rests_on_metrics:
+            return freshness.cluster_as_of
+        if freshness.metrics(now) != "fresh" or freshness.metrics_as_of is None or freshness.cluster_as_of is None:
+            return None
+        return min(freshness.metrics_as_of, freshness.cluster_as_of)
+
+    def case_of(self, incident: Incident, now: datetime) -> Case:
+        findings: dict[WorkloadRef, list[Finding]] = {}
+        for one in incident.active:
+            findings.setdefault(one.workload, []).append(one)
+        return Case(
+            inventory=self.inventory,
+            history=self.history,
+            board=self.board,
+            neighbourhood=self._neighbourhood,
+            now=now,
+            opened_at=incident.opened_at,
+            members=frozenset(findings),
+            findings=findings,
+            bands=incident.bands,
+        )
+
+    def _report(self, incident: Incident, now: datetime) -> IncidentReport:
+        return IncidentReport(
+            key=incident.key,
+            workload=incident.workload,
+            affected=tuple(sorted(incident.members - {incident.workload}, key=str)),
+            findings=tuple(one for one in incident.findings.values() if opens_incident(one) or one in incident.active),
+            diagnosis=incident.diagnosis,
+            resolved=not incident.is_open,
+            needs_person=incident.needs_person if incident.is_open else "",
+            reported_at=now,
+        )
+
+    # -- verify
+
+    def verify(self, request: VerificationRequest, now: datetime, freshness: Freshness) -> Verification:
+        incident = self.incidents.get(request.incident_key)
+        scene = Scene(
+            inventory=self.inventory,
+            history=self.history,
+            board=self.board,
+            neighbourhood=self._neighbourhood,
+            now=now,
+            active=[*symptoms(self.inventory, self.history, now), *self._anomalies.findings()],
+            known=tuple(incident.findings.values()) if incident is not None else (),
+            bands=incident.bands if incident is not None else {},
+            cluster_is_fresh=freshness.cluster_is_fresh(now),
+            metrics=freshness.metrics(now),
+        )
+        return judge(request, scene)
+
+    # -- learn
+
+    def learn(self, conclusion: Conclusion) -> None:
+        """Remember what came of a proposal: what did not help is not proposed again for the same spec."""
+        stage = conclusion.outcome.stage
+        if stage in CONCLUDED_BADLY or stage in (Stage.KEPT, Stage.RELEASED, Stage.EXPIRED):
+            self._concluded.add(conclusion.proposal_id)
+        if stage not in CONCLUDED_BADLY:
+            return
+        unchanged = self._remedies.get(conclusion.proposal_id) or self._remedy_of(conclusion.proposal_id)
+        if unchanged is not None:
+            self._failed.add(unchanged)
+
+    def _remedy_of(self, proposal_id: str) -> str | None:
+        return next((one.proposed[proposal_id] for one in self.incidents.all() if proposal_id in one.proposed), None)
+
+    # -- a restart loses nothing
+
+    def adopt(self, stored: Iterable[StoredIncident]) -> None:
+        """Take over incidents that were written down by another replica or before a restart."""
+        self.incidents.adopt(one.body for one in stored)
+
+    def snapshot(self) -> bytes:
+        return orjson.dumps({
+            "board": self.board.to_plain(),
+            "history": self.history.to_plain(),
+            "failed": sorted(self._failed),
+            "concluded": sorted(self._concluded)[-1000:],
+        })  # fmt: skip
+
+    def restore(self, snapshot: bytes) -> None:
+        plain: Mapping[str, Any] = orjson.loads(snapshot)
+        self.board.restore(plain["board"])
+        self.history.restore(plain["history"])
+        self._failed.update(plain["failed"])
+        self._concluded.update(plain["concluded"])
+
+
+def _digest(report: IncidentReport) -> str:
+    """What makes a report news: not the time, nor how a number wobbles."""
+    probable = report.diagnosis.probable if report.diagnosis is not None else None
+    return _hash(
+        orjson.dumps([
+            str(report.workload),
+            sorted(str(one) for one in report.affected),
+            sorted((one.fingerprint, one.severity) for one in report.findings),
+            [probable.cause, str(probable.subject), round(probable.confidence, 1)] if probable is not None else None,
+            report.resolved,
+            bool(report.needs_person),
+        ])
+    )  # fmt: skip
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:32]

@@ -1,0 +1,1 @@
+"""Causes to typed actions, or to the reason why a person has to look. Pure."""

@@ -1,0 +1,1 @@
+"""Where observations come from: the only package that talks to Kubernetes and to metrics systems."""

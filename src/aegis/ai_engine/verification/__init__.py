@@ -1,0 +1,1 @@
+"""Did it help, and did it do harm next door? Pure."""
