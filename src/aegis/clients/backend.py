@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 import httpx
+import orjson
 
+from aegis.contracts.audit import Checkpoint
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.plans import RehearsalResult
@@ -60,3 +62,12 @@ class BackendClient:
 
     async def report_storm(self, storm: Storm) -> None:
         await ask(self._http, "PUT", "/api/v1/storm", body=storm.model_dump_json().encode())
+
+    async def newest_checkpoint(self) -> Checkpoint | None:
+        """Return the newest audit checkpoint that nobody has countersigned yet."""
+        answer = await ask(self._http, "GET", "/api/v1/audit/checkpoint")
+        return Checkpoint.model_validate_json(answer.content) if answer.json() is not None else None
+
+    async def countersign(self, sequence: int, public_key: str, signature: str) -> None:
+        body = orjson.dumps({"sequence": sequence, "public_key": public_key, "signature": signature})
+        await ask(self._http, "POST", "/api/v1/audit/checkpoint/witness", body=body)

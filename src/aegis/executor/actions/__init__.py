@@ -1,0 +1,1 @@
+"""The actions: how each one turns a proposal into exact requests and their undo. Planning is pure."""

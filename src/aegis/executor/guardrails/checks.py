@@ -1,0 +1,361 @@
+"""The checks: each looks at facts and returns why not, or None. Pure, and every one runs every time.
+
+`No` says it for good (refused), for now (blocked), or that data is missing (inconclusive).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+from croniter import croniter
+
+from aegis.catalogue.actions import ACTIONS, scale_ceiling
+from aegis.contracts.actions import ActionKind, ScaleWorkload
+from aegis.contracts.approvals import Approval, Verdict, consent_bytes
+from aegis.contracts.plans import CheckResult, CheckVerdict, Disturbance
+from aegis.contracts.proposals import Proposal
+from aegis.executor.guardrails.facts import (
+    Facts,
+    Freeze,
+    Object,
+    controller_of,
+    is_ready,
+    matches_any,
+    namespace_of,
+)
+from aegis.executor.guardrails.ownership import autoscaler_of, git_owner, unknown_controller
+from aegis.executor.guardrails.quantities import number_of
+from aegis.kit.signing import PublicKey
+
+STALE_AFTER_STEPS = 3
+INEFFECTIVE_AFTER = 3
+CONTROL_PLANE_LABELS = ("node-role.kubernetes.io/control-plane", "node-role.kubernetes.io/master")
+MIRROR_POD = "kubernetes.io/config.mirror"
+KNOWN_POD_OWNERS = frozenset({"ReplicaSet", "StatefulSet", "DaemonSet", "Job"})
+
+
+@dataclass(frozen=True)
+class No:
+    verdict: CheckVerdict
+    reason: str
+
+
+def refused(reason: str) -> No:
+    return No(CheckVerdict.REFUSED, reason)
+
+
+def _blocked(reason: str) -> No:
+    return No(CheckVerdict.BLOCKED, reason)
+
+
+def _inconclusive(reason: str) -> No:
+    return No(CheckVerdict.INCONCLUSIVE, reason)
+
+
+def target_is_there(proposal: Proposal, facts: Facts) -> No | None:
+    """The object is there, and it is that very object and not its namesake."""
+    if proposal.target.kind not in ACTIONS[proposal.action.kind].target_kinds:
+        return refused(f"{proposal.action.kind} is nothing one does to a {proposal.target.kind}")
+    if facts.target is None:
+        return refused(f"{proposal.target} is gone")
+    uid = facts.target["metadata"]["uid"]
+    if uid != proposal.target.uid:
+        return refused(f"{proposal.target} is another object now: its UID is {uid}, not {proposal.target.uid}")
+    if facts.target["metadata"].get("deletionTimestamp"):
+        return refused(f"{proposal.target} is being deleted")
+    if facts.owner is None or facts.owner["metadata"]["uid"] != proposal.owner.uid:
+        return refused(f"the owner {proposal.owner} is gone, or another object now")
+    return None
+
+
+def namespace_in_scope(proposal: Proposal, facts: Facts) -> No | None:
+    namespace = namespace_of(proposal)
+    if not matches_any(namespace, facts.limits.namespaces):
+        return refused(f"namespace {namespace} is outside of what this Executor may touch")
+    return None
+
+
+def mode_allows(proposal: Proposal, facts: Facts) -> No | None:
+    """Observe may be rehearsed, never carried out; off is not even rehearsed."""
+    if facts.mode == "off":
+        return refused(f"aegis.dev/mode of {proposal.owner} or its namespace is off")
+    if facts.mode == "observe" and not facts.rehearsing:
+        return refused(f"aegis.dev/mode of {proposal.owner} is observe")
+    if facts.mode == "approve" and not facts.rehearsing and not facts.approvals:
+        return refused(f"aegis.dev/mode of {proposal.owner} is approve, and nobody approved")
+    return None
+
+
+def target_is_unprotected(proposal: Proposal, facts: Facts) -> No | None:
+    """Nothing that carries the cluster or Aegis itself, whatever its labels say."""
+    namespace = namespace_of(proposal)
+    if matches_any(namespace, facts.limits.protected_namespaces):
+        return refused(f"namespace {namespace} is protected")
+    if facts.target is not None and facts.target["kind"] == "Pod":
+        return _pod_is_unprotected(proposal, facts.target, facts)
+    return None
+
+
+def _pod_is_unprotected(proposal: Proposal, pod: Object, facts: Facts) -> No | None:
+    if MIRROR_POD in (pod["metadata"].get("annotations") or {}):
+        return refused(f"{proposal.target} is a static pod's mirror")
+    if controller_of(pod) is None:
+        return refused(f"{proposal.target} is a bare pod: nothing would make another")
+    if _has_local_storage(pod):
+        return refused(f"{proposal.target} keeps data on its node, which eviction would lose")
+    node = next((n for n in facts.nodes if n["metadata"]["name"] == pod["spec"].get("nodeName")), None)
+    labels = (node["metadata"].get("labels") or {}) if node is not None else {}
+    if any(label in labels for label in CONTROL_PLANE_LABELS):
+        return refused(f"{proposal.target} is on a control-plane node")
+    return None
+
+
+def _has_local_storage(pod: Object) -> bool:
+    volumes = pod["spec"].get("volumes") or []
+    return any("hostPath" in volume or "emptyDir" in volume for volume in volumes)
+
+
+def owner_is_known(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
+    """What an operator owns is not ours to touch."""
+    for thing in (facts.owner, facts.target):
+        if thing is None:
+            continue
+        known = KNOWN_POD_OWNERS if thing["kind"] == "Pod" else frozenset[str]()
+        stranger = unknown_controller(thing, known=known)
+        if stranger is not None:
+            return refused(f"{thing['kind']} {thing['metadata']['name']} belongs to {stranger}, an operator's object")
+    return None
+
+
+def field_is_ours_to_change(proposal: Proposal, facts: Facts) -> No | None:
+    """Who owns a field owns it: an autoscaler its replicas, Git its template."""
+    if facts.owner is None:
+        return None
+    if proposal.action.kind is ActionKind.SCALE_WORKLOAD:
+        autoscaler = autoscaler_of(facts.owner, facts.autoscalers)
+        if autoscaler is not None:
+            return refused(f"{autoscaler} owns the replicas of {proposal.owner}")
+    if proposal.action.kind is not ActionKind.EVICT_POD:
+        tool = git_owner(facts.owner)
+        if tool is not None:
+            return refused(f"{tool} owns {proposal.owner}: change it in Git; Aegis does not fight it")
+    return None
+
+
+def nobody_paused(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
+    """Either switch stops, and a switch that cannot be read stops too."""
+    switches = facts.switches
+    if switches.backend_paused is None or switches.operator_paused is None:
+        return _blocked(f"cannot read whether somebody paused Aegis: {switches.unreadable or 'no answer'}")
+    if switches.operator_paused:
+        return _blocked(f"paused by the ConfigMap: {switches.operator_reason or 'no reason given'}")
+    if switches.backend_paused:
+        return _blocked(f"paused: {switches.backend_reason or 'no reason given'}")
+    return None
+
+
+def no_freeze(proposal: Proposal, facts: Facts) -> No | None:
+    for freeze in facts.switches.freezes:
+        if matches_any(namespace_of(proposal), freeze.namespaces) and is_frozen(freeze, facts):
+            return _blocked(f"freeze window {freeze.name}")
+    return None
+
+
+def is_frozen(freeze: Freeze, facts: Facts) -> bool:
+    """Whether the window that its cron expression last opened is still open."""
+    local = facts.now.astimezone(ZoneInfo(freeze.time_zone))
+    # The previous opening of "now plus a bit", so that the very moment of opening counts.
+    opened = croniter(freeze.cron, local + timedelta(seconds=1)).get_prev(type(local))
+    return bool(local - opened < freeze.duration)
+
+
+def no_storm(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
+    return _blocked("storm: too much is unhealthy at once; a person was called") if facts.storm else None
+
+
+def has_not_failed_before(proposal: Proposal, facts: Facts) -> No | None:
+    """The same fix on the same unchanged spec does not help the third time either."""
+    if facts.past_fixes >= INEFFECTIVE_AFTER:
+        return refused(
+            f"{proposal.action.kind} was taken {facts.past_fixes} times on this unchanged spec: fix the cause"
+        )
+    return None
+
+
+def data_is_fresh(proposal: Proposal, facts: Facts) -> No | None:
+    """What was proposed on old data is inconclusive; after a person's yes it is theirs to judge."""
+    if facts.decided_by_person or not facts.rehearsing:
+        return None
+    age = facts.now - proposal.data_as_of
+    if age > STALE_AFTER_STEPS * facts.limits.metrics_step:
+        return _inconclusive(f"the data is {age.total_seconds():.0f} s old")
+    return None
+
+
+def policy_floor_is_met(proposal: Proposal, facts: Facts) -> No | None:
+    """Some actions need approvers' own signatures, so that a compromised Backend cannot forge consent."""
+    needed = facts.switches.floor.get(proposal.action.kind.value, 0)
+    if not needed or facts.rehearsing:
+        return None
+    given = {approval.approver for approval in facts.approvals if _is_signed(approval, facts)}
+    if len(given) < needed:
+        return refused(f"the policy floor asks for {needed} approvers' signatures; {len(given)} are valid")
+    return None
+
+
+def _is_signed(approval: Approval, facts: Facts) -> bool:
+    key = facts.switches.approver_keys.get(approval.approver)
+    if key is None or approval.verdict is not Verdict.APPROVED:
+        return False
+    signed = consent_bytes(
+        remediation_id=approval.remediation_id,
+        plan_hash=approval.plan_hash,
+        approver=approval.approver,
+        verdict=approval.verdict,
+    )
+    return PublicKey.from_text(key).is_signed(signed, approval.signature)
+
+
+def budget_of_disruption_allows(proposal: Proposal, facts: Facts) -> No | None:
+    """A PodDisruptionBudget that allows no disruption is respected before the API server has to say so."""
+    if proposal.action.kind is not ActionKind.EVICT_POD or facts.target is None or not is_ready(facts.target):
+        return None
+    labels = facts.target["metadata"].get("labels") or {}
+    for budget in facts.budgets:
+        selector = (budget["spec"].get("selector") or {}).get("matchLabels") or {}
+        covers = bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+        if covers and budget.get("status", {}).get("disruptionsAllowed", 0) < 1:
+            return _blocked(f"PodDisruptionBudget {budget['metadata']['name']} allows no disruption now")
+    return None
+
+
+def quota_and_nodes_have_room(proposal: Proposal, facts: Facts) -> No | None:
+    """Pods that could not be made, or not be placed, would only make it worse."""
+    if not isinstance(proposal.action, ScaleWorkload) or facts.owner is None:
+        return None
+    added = proposal.action.replicas - facts.owner["spec"].get("replicas", 1)
+    requests = _requests(facts.owner["spec"]["template"]["spec"])
+    for quota in facts.quotas:
+        short = _quota_shortage(quota, requests, added)
+        if short is not None:
+            return refused(f"ResourceQuota {quota['metadata']['name']} has no room for {added} more pods: {short}")
+    if facts.nodes and not _fits(facts, requests, added):
+        return refused(f"no nodes have room for {added} more pods of {proposal.owner}")
+    return None
+
+
+def scaling_is_bounded(proposal: Proposal, facts: Facts) -> No | None:
+    if not isinstance(proposal.action, ScaleWorkload) or facts.owner is None:
+        return None
+    ceiling = scale_ceiling(facts.owner["spec"].get("replicas", 1))
+    if proposal.action.replicas > ceiling:
+        return refused(f"{proposal.action.replicas} replicas are more than the {ceiling} allowed at once")
+    return None
+
+
+def blast_radius_is_small(disturbance: Disturbance, facts: Facts) -> No | None:
+    """An unhealthy pod costs nothing, so only healthy pods that are taken away at once count."""
+    healthy = disturbance.of_healthy_pods
+    if disturbance.at_once == 0 or healthy == 0:
+        return None
+    most = max(1, int(healthy * facts.limits.disturb_share))
+    if disturbance.at_once > most:
+        return refused(f"it would take away {disturbance.at_once} of {healthy} healthy pods at once; {most} at most")
+    wanted = (facts.owner or {}).get("spec", {}).get("replicas", healthy)
+    left = healthy - disturbance.at_once
+    if wanted > 1 and left < facts.limits.healthy_minimum * healthy:
+        return refused(f"only {left} of {healthy} healthy pods would be left")
+    return None
+
+
+def _requests(pod_spec: Object) -> dict[str, float]:
+    total: dict[str, float] = {"cpu": 0.0, "memory": 0.0}
+    for container in pod_spec["containers"]:
+        resources = container.get("resources") or {}
+        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
+        for name in total:
+            total[name] += number_of(asked.get(name, 0))
+    return total
+
+
+def _quota_shortage(quota: Object, requests: dict[str, float], added: int) -> str | None:
+    status = quota.get("status") or {}
+    hard, used = status.get("hard") or quota["spec"].get("hard") or {}, status.get("used") or {}
+    needs = {
+        "pods": added, "count/pods": added, "cpu": added * requests["cpu"], "requests.cpu": added * requests["cpu"],
+        "memory": added * requests["memory"], "requests.memory": added * requests["memory"],
+    }  # fmt: skip
+    for name, need in needs.items():
+        if name in hard and number_of(used.get(name, 0)) + need > number_of(hard[name]):
+            return f"{name} {used.get(name, 0)} of {hard[name]}"
+    return None
+
+
+def _fits(facts: Facts, requests: dict[str, float], added: int) -> bool:
+    return sum(_room(node, facts, requests) for node in facts.nodes) >= added
+
+
+def _room(node: Object, facts: Facts, requests: dict[str, float]) -> int:
+    """Return how many such pods a node has room for."""
+    if node["spec"].get("unschedulable") or not _is_node_ready(node):
+        return 0
+    free = {name: number_of(node["status"]["allocatable"].get(name, 0)) for name in ("cpu", "memory")}
+    slots = int(number_of(node["status"]["allocatable"].get("pods", 110)))
+    for pod in facts.node_pods:
+        if pod["spec"].get("nodeName") == node["metadata"]["name"] and not _is_over(pod):
+            slots -= 1
+            for name, amount in _requests(pod["spec"]).items():
+                free[name] -= amount
+    rooms = [int(free[name] / amount) for name, amount in requests.items() if amount > 0]
+    return max(0, min([slots, *rooms]))
+
+
+def _is_node_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def _is_over(pod: Object) -> bool:
+    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
+
+
+Check = Callable[[Proposal, Facts], No | None]
+
+CHECKS: tuple[Check, ...] = (
+    target_is_there,
+    namespace_in_scope,
+    target_is_unprotected,
+    mode_allows,
+    owner_is_known,
+    field_is_ours_to_change,
+    nobody_paused,
+    no_storm,
+    no_freeze,
+    has_not_failed_before,
+    data_is_fresh,
+    policy_floor_is_met,
+    scaling_is_bounded,
+    budget_of_disruption_allows,
+    quota_and_nodes_have_room,
+)
+
+
+def run_checks(proposal: Proposal, facts: Facts, checks: tuple[Check, ...] = CHECKS) -> list[CheckResult]:
+    """Run them all; people want every reason, not the first."""
+    return [result_of(check.__name__, check(proposal, facts)) for check in checks]
+
+
+def result_of(name: str, no: No | None) -> CheckResult:
+    if no is None:
+        return CheckResult(name=name, verdict=CheckVerdict.PASSED)
+    return CheckResult(name=name, verdict=no.verdict, reason=no.reason)
+
+
+def strictest(results: list[CheckResult]) -> CheckResult | None:
+    """Return the result that decides: a refusal before an inconclusive before a block; None if all passed."""
+    for verdict in (CheckVerdict.REFUSED, CheckVerdict.INCONCLUSIVE, CheckVerdict.BLOCKED):
+        found = next((result for result in results if result.verdict is verdict), None)
+        if found is not None:
+            return found
+    return None

@@ -1,0 +1,138 @@
+"""What the checks look at: the cluster around a target as it is now, read once. Values only."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from fnmatch import fnmatchcase
+from typing import Any
+
+from aegis.contracts.approvals import Approval
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.targets import Mode, effective_mode
+
+Object = dict[str, Any]
+
+MODE = "aegis.dev/mode"
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The guardrails' numbers, as configured."""
+
+    namespaces: tuple[str, ...] = ("*",)
+    protected_namespaces: tuple[str, ...] = ()
+    metrics_step: timedelta = timedelta(seconds=15)
+    disturb_share: float = 0.2
+    healthy_minimum: float = 0.51
+
+
+@dataclass(frozen=True)
+class Freeze:
+    """A window in which nothing is begun: it opens by a cron expression in a time zone."""
+
+    name: str
+    cron: str
+    time_zone: str
+    duration: timedelta
+    namespaces: tuple[str, ...] = ("*",)
+
+
+@dataclass(frozen=True)
+class Switches:
+    """What people set to stop us. What could not be read is None, and stops as well."""
+
+    backend_paused: bool | None = None
+    backend_reason: str = ""
+    operator_paused: bool | None = None
+    operator_reason: str = ""
+    freezes: tuple[Freeze, ...] = ()
+    floor: dict[str, int] = field(default_factory=dict)
+    """Actions that need so many approvers' own signatures."""
+    approver_keys: dict[str, str] = field(default_factory=dict)
+    """Approver to public key (base64)."""
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Everything a check or an action's planning may look at."""
+
+    now: datetime
+    target: Object | None
+    owner: Object | None
+    namespace: Object | None = None
+    pods: Sequence[Object] = ()
+    """The owner's pods."""
+    replicasets: Sequence[Object] = ()
+    autoscalers: Sequence[Object] = ()
+    quotas: Sequence[Object] = ()
+    budgets: Sequence[Object] = ()
+    nodes: Sequence[Object] = ()
+    node_pods: Sequence[Object] = ()
+    """All pods of the cluster, for headroom; read only where an action adds pods."""
+    healthy_revisions: frozenset[str] = frozenset()
+    """Template hashes that this Executor has itself seen fully available."""
+    past_fixes: int = 0
+    """How often this very action was taken on this unchanged spec within the last day."""
+    storm: bool = False
+    switches: Switches = field(default_factory=Switches)
+    limits: Limits = field(default_factory=Limits)
+    approvals: tuple[Approval, ...] = ()
+    rehearsing: bool = True
+    decided_by_person: bool = False
+
+    @property
+    def mode(self) -> Mode:
+        return effective_mode(_marked(self.namespace), _marked(self.owner))
+
+    @property
+    def healthy_pods(self) -> list[Object]:
+        return [pod for pod in self.pods if is_ready(pod)]
+
+
+def is_ready(pod: Object) -> bool:
+    """Whether a pod is Ready and not on its way out."""
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = pod.get("status", {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
+def template_hash(thing: Object) -> str:
+    return str((thing["metadata"].get("labels") or {}).get("pod-template-hash", ""))
+
+
+def revision_of(replicaset: Object) -> int:
+    text = (replicaset["metadata"].get("annotations") or {}).get("deployment.kubernetes.io/revision", "0")
+    return int(text) if text.isdigit() else 0
+
+
+def newest_replicaset(facts: Facts) -> Object | None:
+    return max(facts.replicasets, key=revision_of, default=None)
+
+
+def matches_any(name: str, patterns: Sequence[str]) -> bool:
+    return any(fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def controller_of(thing: Object) -> Object | None:
+    """Return the ownerReference that controls an object."""
+    references = thing["metadata"].get("ownerReferences") or []
+    return next((reference for reference in references if reference.get("controller")), None)
+
+
+def namespace_of(proposal: Proposal) -> str:
+    return proposal.target.namespace or ""
+
+
+def _marked(thing: Object | None) -> str | None:
+    """Return the mode that a label or an annotation sets; where both do, the stricter is found by the caller."""
+    if thing is None:
+        return None
+    metadata = thing["metadata"]
+    label = (metadata.get("labels") or {}).get(MODE)
+    annotation = (metadata.get("annotations") or {}).get(MODE)
+    if label is not None and annotation is not None:
+        return effective_mode(label, annotation)
+    found = label if label is not None else annotation
+    return None if found is None else str(found)

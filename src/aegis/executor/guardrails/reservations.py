@@ -1,0 +1,78 @@
+"""The reservations: what an order takes when it is begun. Pure; the caller holds the lock and reads the journal.
+
+They are counted from the journal itself, inside the transaction that writes the order's own entry, so two replicas
+can never both take the last one, and restarts reset nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from aegis.contracts.actions import ActionKind
+
+BACK_OFF = (1, 2, 4, 8, 10)
+"""Minutes to wait after so many failures in a row on one owner."""
+FAILURES_THAT_BLOCK = 3
+BLOCK_AFTER_FAILURES = timedelta(hours=1)
+
+
+@dataclass(frozen=True)
+class PastAction:
+    """An order that was begun, as the journal has it."""
+
+    order_id: str
+    owner_uid: str
+    action: ActionKind
+    acted_at: datetime
+    under_way: bool
+    """Nobody else may touch the owner: it is being acted on, settling, or being undone."""
+    helped: bool | None
+    """None while nobody knows yet."""
+
+
+@dataclass(frozen=True)
+class ReservationLimits:
+    cooldown: timedelta
+    budget: int
+    budget_window: timedelta
+
+
+def taken(
+    past: Sequence[PastAction], *, owner_uid: str, action: ActionKind, now: datetime, limits: ReservationLimits
+) -> tuple[str, str] | None:
+    """Return which reservation cannot be had and why, as (name, reason); None if all are free."""
+    on_owner = sorted((one for one in past if one.owner_uid == owner_uid), key=lambda one: one.acted_at)
+    busy = next((one for one in on_owner if one.under_way), None)
+    if busy is not None:
+        return "owner_lock", f"order {busy.order_id} is under way on the same owner"
+    same = [one for one in on_owner if one.action is action]
+    if same and now - same[-1].acted_at < limits.cooldown:
+        return "cooldown", f"{action} was taken {_ago(now, same[-1].acted_at)} ago; {limits.cooldown} must pass"
+    waiting = _back_off(on_owner, now)
+    if waiting is not None:
+        return "back_off", waiting
+    recent = [one for one in past if now - one.acted_at < limits.budget_window]
+    if len(recent) >= limits.budget:
+        return "budget", f"{len(recent)} actions in {limits.budget_window} are all that the cluster's budget allows"
+    return None
+
+
+def _back_off(on_owner: Sequence[PastAction], now: datetime) -> str | None:
+    failures = 0
+    for one in reversed(on_owner):
+        if one.helped is not False:
+            break
+        failures += 1
+    if failures == 0:
+        return None
+    last = on_owner[-1].acted_at
+    wait = timedelta(minutes=BACK_OFF[min(failures, len(BACK_OFF)) - 1])
+    if failures >= FAILURES_THAT_BLOCK:
+        wait = BLOCK_AFTER_FAILURES
+    if now - last < wait:
+        return f"{failures} actions in a row did not help; the next may be taken in {wait - (now - last)}"
+    return None
+
+
+def _ago(now: datetime, then: datetime) -> timedelta:
+    return timedelta(seconds=round((now - then).total_seconds()))

@@ -1,0 +1,1 @@
+"""What was planned, begun and reported: written before acting, in the Executor's own database."""

@@ -1,0 +1,163 @@
+"""The journal in PostgreSQL. A stage moves by compare-and-set only."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import and_, delete, desc, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aegis.contracts.actions import ActionKind
+from aegis.contracts.outcomes import Stage
+from aegis.executor.guardrails.reservations import PastAction
+from aegis.executor.journal.tables import healthy_revisions, journal, plans, storms
+from aegis.kit.database import lock
+
+RECEIVED = "received"
+"""The stage of an order that nothing has been done about yet."""
+
+_RESERVATIONS = 7_232_003
+_UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
+_HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
+
+
+async def add_plan(tx: AsyncConnection, *, hash: str, order_id: str, body: bytes, made_at: datetime) -> None:
+    row = {"hash": hash, "order_id": order_id, "body": body, "made_at": made_at}
+    await tx.execute(insert(plans).values(row).on_conflict_do_nothing())
+
+
+async def find_plan(tx: AsyncConnection, plan_hash: str) -> bytes | None:
+    return (await tx.execute(select(plans.c.body).where(plans.c.hash == plan_hash))).scalar_one_or_none()
+
+
+async def receive(tx: AsyncConnection, row: dict[str, Any]) -> bool:
+    """Write down that an order arrived; False where it did before: an order is carried out at most once."""
+    added = await tx.execute(insert(journal).values(row).on_conflict_do_nothing().returning(journal.c.order_id))
+    return added.first() is not None
+
+
+async def find(tx: AsyncConnection, order_id: str, *, locked: bool = False) -> Any | None:
+    query = select(journal).where(journal.c.order_id == order_id)
+    return (await tx.execute(query.with_for_update() if locked else query)).first()
+
+
+async def claim(
+    tx: AsyncConnection, stages: Collection[str], *, now: datetime, until: datetime, limit: int = 20
+) -> Sequence[Any]:
+    """Take rows in these stages that are due and that no other replica holds."""
+    free = or_(journal.c.claimed_until.is_(None), journal.c.claimed_until <= now)
+    due = (
+        select(journal.c.order_id)
+        .where(journal.c.stage.in_(list(stages)), journal.c.look_at <= now, free, journal.c.concluded.is_(False))
+        .order_by(journal.c.look_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    claimed = update(journal).where(journal.c.order_id.in_(due)).values(claimed_until=until).returning(journal)
+    return list((await tx.execute(claimed)).all())
+
+
+async def change(tx: AsyncConnection, order_id: str, *, in_stage: str, **values: Any) -> Any | None:
+    """Change a row if it is still in that stage; return it as it is then, or None."""
+    query = update(journal).where(journal.c.order_id == order_id, journal.c.stage == in_stage)
+    return (await tx.execute(query.values(claimed_until=None, **values).returning(journal))).first()
+
+
+async def lock_reservations(tx: AsyncConnection) -> None:
+    """One at a time counts and takes, in the whole cluster, until the transaction ends."""
+    await lock(tx, _RESERVATIONS)
+
+
+async def past_actions(tx: AsyncConnection, *, since: datetime, besides: str) -> list[PastAction]:
+    """Return orders that were begun since then or are still under way, other than this one."""
+    query = select(journal).where(
+        journal.c.acted_at.is_not(None),
+        journal.c.undoes.is_(None),
+        or_(journal.c.acted_at >= since, journal.c.stage.in_(_UNDER_WAY)),
+        journal.c.order_id != besides,
+    )
+    return [
+        PastAction(
+            order_id=row.order_id,
+            owner_uid=row.owner_uid,
+            action=ActionKind(row.action),
+            acted_at=row.acted_at,
+            under_way=row.stage in _UNDER_WAY,
+            helped=_HELPED.get(Stage(row.stage)),
+        )
+        for row in (await tx.execute(query)).all()
+    ]
+
+
+async def count_same_fixes(
+    tx: AsyncConnection, *, owner_uid: str, action: ActionKind, spec_hash: str, since: datetime
+) -> int:
+    query = (
+        select(func.count())
+        .select_from(journal)
+        .where(
+            journal.c.owner_uid == owner_uid,
+            journal.c.action == action,
+            journal.c.spec_hash == spec_hash,
+            journal.c.acted_at >= since,
+            journal.c.undoes.is_(None),
+        )
+    )
+    return int((await tx.execute(query)).scalar_one())
+
+
+async def withdraw(tx: AsyncConnection, order_ids: Sequence[str]) -> Sequence[Any]:
+    """Return rows of these orders that are not begun yet, locked."""
+    query = select(journal).where(
+        journal.c.order_id.in_(order_ids),
+        journal.c.stage.in_([RECEIVED, Stage.BLOCKED]),
+        journal.c.concluded.is_(False),
+    )
+    return (await tx.execute(query.with_for_update(skip_locked=True))).all()
+
+
+async def count_by_stage(tx: AsyncConnection) -> dict[str, int]:
+    query = select(journal.c.stage, func.count()).group_by(journal.c.stage)
+    return {row[0]: row[1] for row in (await tx.execute(query)).all()}
+
+
+async def remember_healthy(tx: AsyncConnection, seen: Sequence[tuple[str, str]], *, at: datetime) -> None:
+    if not seen:
+        return
+    rows = [{"owner_uid": owner, "template_hash": template, "seen_at": at} for owner, template in seen]
+    statement = insert(healthy_revisions).values(rows)
+    await tx.execute(
+        statement.on_conflict_do_update(
+            index_elements=["owner_uid", "template_hash"], set_={"seen_at": statement.excluded.seen_at}
+        )
+    )
+
+
+async def seen_healthy(tx: AsyncConnection, owner_uid: str) -> frozenset[str]:
+    query = select(healthy_revisions.c.template_hash).where(healthy_revisions.c.owner_uid == owner_uid)
+    return frozenset((await tx.execute(query)).scalars())
+
+
+async def current_storm(tx: AsyncConnection) -> Any | None:
+    query = select(storms).where(storms.c.ended_at.is_(None)).order_by(desc(storms.c.since)).limit(1)
+    return (await tx.execute(query)).first()
+
+
+async def begin_storm(tx: AsyncConnection, at: datetime) -> None:
+    await tx.execute(insert(storms).values(since=at, last_bad_at=at).on_conflict_do_nothing())
+
+
+async def prolong_storm(tx: AsyncConnection, since: datetime, *, at: datetime) -> None:
+    await tx.execute(update(storms).where(storms.c.since == since).values(last_bad_at=at))
+
+
+async def end_storm(tx: AsyncConnection, since: datetime, *, at: datetime) -> None:
+    await tx.execute(update(storms).where(storms.c.since == since).values(ended_at=at))
+
+
+async def forget_old(tx: AsyncConnection, *, before: datetime) -> None:
+    """Drop plans that no order refers to any more, and health seen long ago."""
+    used = select(journal.c.plan_hash).where(and_(journal.c.plan_hash == plans.c.hash)).exists()
+    await tx.execute(delete(plans).where(plans.c.made_at < before, ~used))
+    await tx.execute(delete(healthy_revisions).where(healthy_revisions.c.seen_at < before - timedelta(days=30)))

@@ -1,0 +1,1 @@
+"""The Executor's schema, revision by revision."""

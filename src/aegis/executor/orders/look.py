@@ -1,0 +1,167 @@
+"""Read the cluster around a target, as the checks need it: once, now."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from zoneinfo import ZoneInfo
+
+import orjson
+import yaml
+from croniter import croniter
+
+from aegis.contracts.actions import ActionKind
+from aegis.contracts.approvals import Approval
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.targets import TargetRef
+from aegis.executor.guardrails.facts import Facts, Freeze, Limits, Object, Switches, controller_of
+from aegis.executor.journal import repository
+from aegis.executor.ports import ExecutorPorts
+from aegis.kit.errors import AegisError, TemporaryError
+
+SAME_FIX_WINDOW = timedelta(days=1)
+
+
+class Eyes:
+    """How the Executor looks at the cluster and at its switches."""
+
+    def __init__(self, ports: ExecutorPorts) -> None:
+        self._ports = ports
+        settings = ports.settings
+        self._limits = Limits(
+            namespaces=_patterns(settings.namespaces),
+            protected_namespaces=(*_patterns(settings.protected_namespaces), settings.own_namespace),
+            metrics_step=settings.metrics_step,
+            disturb_share=settings.disturb_share,
+            healthy_minimum=settings.healthy_minimum,
+        )
+
+    async def look(self, proposal: Proposal, *, rehearsing: bool, approvals: Sequence[Approval] = ()) -> Facts:
+        """Read everything the checks may ask for; TemporaryError if the cluster does not answer."""
+        target = await self.read(proposal.target)
+        owner = target if proposal.owner == proposal.target else await self.read(proposal.owner)
+        facts = Facts(
+            now=self._ports.clock.now(),
+            target=target,
+            owner=owner,
+            switches=await self.switches(),
+            limits=self._limits,
+            approvals=tuple(approvals),
+            rehearsing=rehearsing,
+            decided_by_person=proposal.proposed_by.startswith("person:"),
+        )
+        if owner is None or proposal.target.namespace is None:
+            return await self._remembered(proposal, facts)
+        return await self._remembered(proposal, await self._surroundings(proposal, facts, owner))
+
+    async def read(self, ref: TargetRef) -> Object | None:
+        return await self._ports.cluster.read(ref.api_version, ref.kind, ref.namespace, ref.name)
+
+    async def switches(self) -> Switches:
+        """Read both pause switches and the operator's guardrails; what cannot be read is None."""
+        switches = Switches()
+        try:
+            pause = await self._ports.backend.pause()
+            switches = replace(switches, backend_paused=pause.paused, backend_reason=pause.reason)
+        except AegisError as error:
+            switches = replace(switches, unreadable=f"the Backend: {error}")
+        settings = self._ports.settings
+        try:
+            found = await self._ports.cluster.read(
+                "v1", "ConfigMap", settings.own_namespace, settings.guardrails_config_map
+            )
+        except TemporaryError as error:
+            return replace(switches, unreadable=f"the ConfigMap: {error}")
+        return _with_config_map(switches, (found or {}).get("data") or {})
+
+    async def _surroundings(self, proposal: Proposal, facts: Facts, owner: Object) -> Facts:
+        cluster, namespace = self._ports.cluster, owner["metadata"]["namespace"]
+        selector = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
+        pods = await cluster.list("v1", "Pod", namespace, labels=selector)
+        replicasets = (
+            await cluster.list("apps/v1", "ReplicaSet", namespace, labels=selector)
+            if owner["kind"] == "Deployment"
+            else []
+        )
+        facts = replace(
+            facts,
+            namespace=await cluster.read("v1", "Namespace", None, namespace),
+            replicasets=[one for one in replicasets if _is_controlled_by(one, owner)],
+            autoscalers=await cluster.list("autoscaling/v2", "HorizontalPodAutoscaler", namespace),
+        )
+        owners = {one["metadata"]["uid"] for one in facts.replicasets} | {owner["metadata"]["uid"]}
+        facts = replace(facts, pods=[pod for pod in pods if (controller_of(pod) or {}).get("uid") in owners])
+        if proposal.action.kind is ActionKind.EVICT_POD:
+            return replace(
+                facts,
+                budgets=await cluster.list("policy/v1", "PodDisruptionBudget", namespace),
+                nodes=await cluster.list("v1", "Node"),
+            )
+        if proposal.action.kind is ActionKind.SCALE_WORKLOAD:
+            return replace(
+                facts,
+                quotas=await cluster.list("v1", "ResourceQuota", namespace),
+                nodes=await cluster.list("v1", "Node"),
+                node_pods=await cluster.list("v1", "Pod"),
+            )
+        return facts
+
+    async def _remembered(self, proposal: Proposal, facts: Facts) -> Facts:
+        async with self._ports.database.transaction() as tx:
+            storm = await repository.current_storm(tx)
+            fixes = await repository.count_same_fixes(
+                tx,
+                owner_uid=proposal.owner.uid,
+                action=proposal.action.kind,
+                spec_hash=spec_hash(facts.owner),
+                since=facts.now - SAME_FIX_WINDOW,
+            )
+            healthy = await repository.seen_healthy(tx, proposal.owner.uid)
+        return replace(facts, storm=storm is not None, past_fixes=fixes, healthy_revisions=healthy)
+
+
+def spec_hash(owner: Object | None) -> str:
+    """Return what stays the same for as long as nobody changes the workload's containers."""
+    template = ((owner or {}).get("spec") or {}).get("template") or {}
+    return hashlib.sha256(orjson.dumps(template.get("spec") or {}, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+
+
+def _is_controlled_by(thing: Object, owner: Object) -> bool:
+    return bool((controller_of(thing) or {}).get("uid") == owner["metadata"]["uid"])
+
+
+def _patterns(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _with_config_map(switches: Switches, data: dict[str, str]) -> Switches:
+    """Read the operator's ConfigMap; one that cannot be understood stops like one that says stop."""
+    try:
+        return replace(
+            switches,
+            operator_paused=data.get("paused", "false").strip().lower() not in ("false", "no", "0", ""),
+            operator_reason=data.get("reason", ""),
+            freezes=tuple(_freeze(entry) for entry in yaml.safe_load(data.get("freeze", "")) or []),
+            floor={str(key): int(value) for key, value in (yaml.safe_load(data.get("policy-floor", "")) or {}).items()},
+            approver_keys={
+                str(key): str(value) for key, value in (yaml.safe_load(data.get("approver-keys", "")) or {}).items()
+            },
+        )
+    except (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError) as error:
+        return replace(switches, operator_paused=None, unreadable=f"the ConfigMap makes no sense: {error!r}")
+
+
+def _freeze(entry: dict[str, object]) -> Freeze:
+    cron, zone = str(entry["cron"]), str(entry.get("timeZone", "UTC"))
+    ZoneInfo(zone)  # raises KeyError for one that does not exist
+    if not croniter.is_valid(cron):
+        raise ValueError(f"{cron!r} is not a cron expression")
+    namespaces = entry.get("namespaces") or ["*"]
+    assert isinstance(namespaces, list)
+    return Freeze(
+        name=str(entry.get("name", cron)),
+        cron=cron,
+        time_zone=zone,
+        duration=timedelta(minutes=float(str(entry["minutes"]))),
+        namespaces=tuple(str(item) for item in namespaces),
+    )

@@ -1,0 +1,127 @@
+"""Undo: give every touched field its old value, where it still holds what we wrote, and own nothing afterwards.
+
+Undo ignores pause, freeze windows and rate limits, never target protection: the fields it touches are the fields
+that the order touched, on that very object.
+"""
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.verifications import Verification
+from aegis.executor.actions.base import JSON_PATCH, is_stamped
+from aegis.executor.cluster.kubernetes import FIELD_MANAGER
+from aegis.executor.cluster.paths import path_of
+from aegis.executor.journal import repository
+from aegis.executor.journal.plan import KeptPlan
+from aegis.executor.orders.look import Eyes
+from aegis.executor.orders.record import Recorder
+from aegis.executor.ports import ExactRequest, ExecutorPorts, Object, WriteRefusedError
+from aegis.kit.errors import TemporaryError
+
+log = logging.getLogger(__name__)
+
+LET_GO_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Undoer:
+    ports: ExecutorPorts
+    eyes: Eyes
+    recorder: Recorder
+
+    async def start(self, row: Any, *, because: str, ends_in: Stage, verification: Verification | None = None) -> None:
+        """Write down that an order is to be taken back; `carry_out` does it."""
+        async with self.ports.database.transaction() as tx:
+            await self.recorder.move(
+                tx, row, Stage.UNDOING, reason=because,
+                verification=verification, undo_because=because, undo_ends_in=ends_in.value,
+            )  # fmt: skip
+
+    async def start_for_person(self, row: Any) -> None:
+        """A person's order to take another one back: that order's row moves, this one is done with."""
+        async with self.ports.database.transaction() as tx:
+            undone = await repository.find(tx, row.undoes, locked=True)
+            if undone is None or undone.stage not in (Stage.KEPT, Stage.HELD, Stage.SETTLING):
+                stage = undone.stage if undone is not None else "not known here"
+                await self.recorder.move(tx, row, Stage.REFUSED, reason=f"order {row.undoes} is {stage}")
+                return
+            await repository.change(tx, row.order_id, in_stage=row.stage, stage="handed_over", concluded=True)
+            await self.recorder.move(
+                tx, undone, Stage.UNDOING, reason="a person takes it back",
+                undo_because="a person takes it back", undo_ends_in=Stage.UNDONE.value,
+            )  # fmt: skip
+
+    async def carry_out(self, row: Any, plan: KeptPlan) -> None:
+        """Send the undo that was planned and approved with the action; conclude only what was seen to be done."""
+        if plan.exact.undo is None:
+            await self._conclude(row, Stage.ESCALATED, f"{plan.shown.action} has no undo", escalate=True)
+            return
+        try:
+            await self.ports.cluster.send(plan.exact.undo, dry_run=False)
+        except WriteRefusedError as error:
+            if not await self._is_undone(row, plan):
+                reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({error})"
+                await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
+                return
+        await self.let_go(plan)
+        ends_in = Stage(row.undo_ends_in)
+        await self._conclude(row, ends_in, row.undo_because)
+
+    async def let_go(self, plan: KeptPlan) -> None:
+        """Own no field any more, so that the owner's next server-side apply meets no conflict."""
+        for _ in range(LET_GO_TRIES):
+            target = await self.eyes.read(plan.shown.target)
+            index = _own_entry(target)
+            if target is None or index is None or target["metadata"]["uid"] != plan.exact.target_uid:
+                return
+            try:
+                await self.ports.cluster.send(_without_entry(target, index), dry_run=False)
+            except WriteRefusedError as error:
+                log.info("letting go of %s: %s", plan.shown.target, error)
+            except TemporaryError as error:
+                log.warning("letting go of %s: %s", plan.shown.target, error)
+                return
+
+    async def _is_undone(self, row: Any, plan: KeptPlan) -> bool:
+        """Whether an earlier try, whose answer got lost, has undone it: no stamp, and the old values are back."""
+        target = await self.eyes.read(plan.shown.target)
+        if target is None or target["metadata"]["uid"] != plan.exact.target_uid or is_stamped(target, row.order_id):
+            return False
+        assert plan.exact.undo is not None
+        writes = [step for step in orjson.loads(plan.exact.undo.body) if step["op"] in ("add", "replace")]
+        return all(_value_at(target, step["path"]) == step["value"] for step in writes)
+
+    async def _conclude(self, row: Any, stage: Stage, reason: str, *, escalate: bool = False) -> None:
+        async with self.ports.database.transaction() as tx:
+            await self.recorder.move(tx, row, stage, reason=reason, escalate=escalate)
+
+
+def _own_entry(target: Object | None) -> int | None:
+    entries = (target or {"metadata": {}})["metadata"].get("managedFields") or []
+    return next((i for i, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER), None)
+
+
+def _without_entry(target: Object, index: int) -> ExactRequest:
+    metadata = target["metadata"]
+    pointer = f"/metadata/managedFields/{index}"
+    body = [
+        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
+        {"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER},
+        {"op": "remove", "path": pointer},
+    ]
+    path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
+    return ExactRequest("PATCH", path, JSON_PATCH, orjson.dumps(body))
+
+
+def _value_at(thing: Any, pointer: str) -> Any:
+    for part in pointer.split("/")[1:]:
+        key = part.replace("~1", "/").replace("~0", "~")
+        try:
+            thing = thing[int(key)] if isinstance(thing, list) else thing[key]
+        except (KeyError, IndexError, ValueError, TypeError):
+            return None
+    return thing

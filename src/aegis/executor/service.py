@@ -1,0 +1,161 @@
+"""The Executor, given its ports: read-only status to serve, and steps to repeat."""
+
+import base64
+import logging
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any
+
+from cryptography.exceptions import InvalidTag
+from fastapi import FastAPI
+from prometheus_client import CollectorRegistry, Gauge
+
+from aegis import __version__
+from aegis.contracts.audit import checkpoint_bytes
+from aegis.contracts.outcomes import Outcome, Stage
+from aegis.contracts.work import Storm, Work
+from aegis.executor.journal import repository
+from aegis.executor.journal.plan import KeptPlan, PlanCipher
+from aegis.executor.orders.begin import Beginner
+from aegis.executor.orders.events import event_request
+from aegis.executor.orders.look import Eyes
+from aegis.executor.orders.monitor import Monitor
+from aegis.executor.orders.receive import Receiver
+from aegis.executor.orders.record import OUTCOMES, REPORTS, STORMS, Recorder
+from aegis.executor.orders.rehearse import Rehearser
+from aegis.executor.orders.settle import Settler
+from aegis.executor.orders.undo import Undoer
+from aegis.executor.ports import ExecutorPorts, WriteRefusedError
+from aegis.kit.http import add_operations, add_problem_details
+
+log = logging.getLogger(__name__)
+
+PLANS_KEPT = timedelta(days=1)
+
+Handle = Callable[[Any, KeptPlan], Coroutine[Any, Any, None]]
+
+
+class Executor:
+    def __init__(self, ports: ExecutorPorts) -> None:
+        self._ports = ports
+        cipher = PlanCipher(base64.b64decode(ports.settings.data_key.get_secret_value()))
+        eyes, recorder = Eyes(ports), Recorder(ports)
+        self._eyes = eyes
+        self._rehearser = Rehearser(ports, eyes, cipher)
+        self._receiver = Receiver(ports, cipher, recorder)
+        self._beginner = Beginner(ports, eyes, cipher, self._rehearser, recorder)
+        self._undoer = Undoer(ports, eyes, recorder)
+        self._settler = Settler(ports, eyes, recorder, self._undoer)
+        self._monitor = Monitor(ports)
+        self.registry = CollectorRegistry()
+        self._stages = Gauge("aegis_executor_orders", "Orders by stage.", ["stage"], registry=self.registry)
+        self._refusals = Gauge(
+            "aegis_executor_envelopes_refused",
+            "Envelopes that were not believed, by why.",
+            ["why"],
+            registry=self.registry,
+        )
+        self.app = FastAPI(title="Aegis Executor", version=__version__)
+        add_problem_details(self.app)
+        add_operations(self.app, registry=self.registry, unready=self._unready)
+        self.app.get("/api/v1/status", tags=["status"])(self._status)
+
+    async def fetch(self, *, wait: timedelta | None = None) -> None:
+        """Fetch what there is to do, and rehearse, write down or announce it."""
+        settings = self._ports.settings
+        work = await self._ports.backend.fetch_work(
+            replica=settings.replica, wait=settings.fetch_wait if wait is None else wait
+        )
+        await self._take(work)
+
+    async def _take(self, work: Work) -> None:
+        await self._receiver.withdraw(work.withdrawn)
+        for envelope in work.orders:
+            await self._receiver.receive(envelope)
+        for rehearsal in work.rehearsals:
+            await self._ports.backend.report_rehearsal(await self._rehearser.rehearse(rehearsal))
+        for announcement in work.announcements:
+            try:
+                await self._ports.cluster.send(event_request(announcement, ports=self._ports), dry_run=False)
+            except WriteRefusedError as error:
+                log.info("announcement %s: %s", announcement.id, error)
+            await self._ports.backend.report_announced([announcement.id])
+
+    async def step(self) -> None:
+        """Take every order that is due one step further, then report."""
+        await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
+        await self._each((Stage.ACTING,), self._reconcile)
+        await self._each_with_plan((Stage.SETTLING,), self._settler.look)
+        await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
+        await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
+        await self.report()
+
+    async def report(self) -> None:
+        backend = self._ports.backend
+
+        async def outcome(body: bytes) -> None:
+            await backend.report_outcome(Outcome.model_validate_json(body))
+
+        async def storm(body: bytes) -> None:
+            await backend.report_storm(Storm.model_validate_json(body))
+
+        await REPORTS.flush(self._ports.database, {OUTCOMES: outcome, STORMS: storm})
+
+    async def monitor(self) -> None:
+        """Read the whole cluster's health, countersign the audit trail, count."""
+        await self._monitor.step()
+        await self._witness()
+        async with self._ports.database.transaction() as tx:
+            await repository.forget_old(tx, before=self._ports.clock.now() - PLANS_KEPT)
+            counts = await repository.count_by_stage(tx)
+        for stage, count in counts.items():
+            self._stages.labels(stage).set(count)
+        for why, count in self._receiver.refused.items():
+            self._refusals.labels(why).set(count)
+
+    async def _begin(self, row: Any) -> None:
+        if row.undoes is not None:
+            await self._undoer.start_for_person(row)
+        else:
+            await self._beginner.begin(row)
+
+    async def _reconcile(self, row: Any) -> None:
+        await self._beginner.reconcile(row)
+
+    async def _each(self, stages: tuple[str, ...], handle: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+        now = self._ports.clock.now()
+        async with self._ports.database.transaction() as tx:
+            rows = await repository.claim(tx, stages, now=now, until=now + self._ports.settings.claim_lifetime)
+        for row in rows:
+            await handle(row)
+
+    async def _each_with_plan(self, stages: tuple[str, ...], handle: Handle) -> None:
+        async def with_plan(row: Any) -> None:
+            plan = await self._beginner.kept_plan(row)
+            if plan is None:
+                raise InvalidTag  # somebody altered our database: say so loudly, and touch nothing
+            await handle(row, plan)
+
+        await self._each(stages, with_plan)
+
+    async def _witness(self) -> None:
+        """Countersign the Backend's newest checkpoint, so that it cannot tell another story later."""
+        checkpoint = await self._ports.backend.newest_checkpoint()
+        if checkpoint is not None:
+            key = self._ports.witness_key
+            signature = key.sign(checkpoint_bytes(checkpoint.sequence, checkpoint.hash, checkpoint.at))
+            await self._ports.backend.countersign(checkpoint.sequence, key.public.to_text(), signature)
+
+    async def _status(self) -> dict[str, Any]:
+        async with self._ports.database.transaction() as tx:
+            stages = await repository.count_by_stage(tx)
+            storm = await repository.current_storm(tx)
+        return {
+            "replica": self._ports.settings.replica,
+            "cluster_id": self._ports.settings.cluster_id,
+            "orders": stages,
+            "storm_since": storm.since.isoformat() if storm is not None else None,
+        }
+
+    async def _unready(self) -> str | None:
+        return None if await self._ports.database.is_there() else "the database does not answer"
