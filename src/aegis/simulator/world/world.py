@@ -117,7 +117,9 @@ class World:
         """Live along with the clock."""
         while not until():
             await self.clock.sleep(timedelta(seconds=STEP_S))
-            self.advance(self.clock.now())
+            # Whole steps only: what is left over waits for the next turn instead of costing a step of its own.
+            passed_s = (self.clock.now() - self._reached).total_seconds()
+            self.advance(self._reached + timedelta(seconds=passed_s // STEP_S * STEP_S))
 
     # What happens
 

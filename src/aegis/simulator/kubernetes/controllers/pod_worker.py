@@ -89,6 +89,7 @@ class PodWorker:
         self._mount_retry_at, self._mount_pause_s = now, _MOUNT_FIRST_S
         self._kill_at: datetime | None = None
         self._gone_at: datetime | None = None
+        self._looked_at: tuple[Object | None, list[tuple[Object, bool, int]]] | None = None
 
     def sync(self, pod: Object, now: datetime) -> bool:
         """Do what is due; return True once nothing of the pod is left on the node."""
@@ -116,7 +117,8 @@ class PodWorker:
             for _ in range(_TRANSITIONS_IN_A_STEP):
                 if not self._advance(container, now):
                     break
-        self._publish(now)
+        if self._has_news():
+            self._publish(now)
 
     def _prepare(self, now: datetime) -> bool:
         """Mount what is to be mounted and make the sandbox; tell whether that is done."""
@@ -374,6 +376,15 @@ class PodWorker:
         meta = self._pod["metadata"]
         self.abandon()
         self._store.delete(PODS, meta["namespace"], meta["name"], uid=self.uid, grace_s=0)
+        return True
+
+    def _has_news(self) -> bool:
+        """Tell whether the status may differ from what was last looked at; nearly always it does not."""
+        views = [(view.state, view.ready, view.restarts) for each in self._containers if (view := each.view)]
+        news = self._pod.get("status"), views
+        if self._looked_at is not None and self._looked_at[0] is news[0] and self._looked_at[1] == views:
+            return False
+        self._looked_at = news
         return True
 
     def _publish(self, now: datetime) -> None:
