@@ -44,6 +44,7 @@ class WorldApi:
                 },
                 "traffic": {key: round(each.mean_at(world.physics.seconds), 2) for key, each in traffic},
                 "parts": {role: [str(each) for each in found] for role, found in world.roles.items()},
+                "story": [{"at": at.isoformat(), "done": done} for at, done in world.story],
                 "images": world.registry.images(),
             }
         )

@@ -5,11 +5,22 @@ No step sets a status, a reason or a signal. Those follow, or they do not.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter
+
+from aegis.simulator.world.programs import Program
 
 Target = Annotated[str, Field(pattern=r"^(@[a-z]+|[a-z0-9-]+/[a-z0-9.-]+)$")]
 """`namespace/name` of a workload, or a part it plays in a drawn topology: `@entry`, `@middle`, `@client`
 (calls a store), `@store`, `@worker`."""
+
+
+def _behaviour(given: dict[str, Any]) -> dict[str, Any]:
+    Program().changed(given)  # refuses what no program has
+    return given
+
+
+Behaviour = Annotated[dict[str, Any], AfterValidator(_behaviour)]
+"""Fields of a program and their values."""
 
 
 class _Step(BaseModel):
@@ -22,7 +33,7 @@ class Deploy(_Step):
     do: Literal["deploy"]
     target: Target
     tag: str
-    behaviour: dict[str, Any] = {}
+    behaviour: Behaviour = {}
 
 
 class SetImage(_Step):
@@ -166,7 +177,7 @@ class Behave(_Step):
 
     do: Literal["behave"]
     target: Target
-    changes: dict[str, Any]
+    changes: Behaviour
     survives_restart: bool = False
 
 

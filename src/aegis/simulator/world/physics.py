@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from aegis.kit.clock import Clock
 from aegis.simulator.kubernetes.controllers.quantities import amount
 from aegis.simulator.kubernetes.controllers.runtime import Exited, ProbeKind, Running
@@ -91,6 +93,7 @@ class Physics:
         self._crowding: dict[str, float] = {}
         self._step_s = 1.0
         self._refused: dict[ServiceKey, float] = {}
+        self._silent: dict[ServiceKey, float] = {}
         self._outside: dict[ServiceKey, float] = {}
         self._taken: dict[ServiceKey, float] = {}
         self._demand: dict[ServiceKey, float] = {}
@@ -318,7 +321,7 @@ class Physics:
         for process in self._main.values():
             process.arrivals = process.jobs = 0.0
         demand: dict[ServiceKey, float] = defaultdict(float)
-        self._refused, self._taken, self._demand = {}, {}, demand
+        self._refused, self._silent, self._taken, self._demand = {}, {}, {}, demand
         for key, traffic in self.traffic.items():
             demand[key] += traffic.sample(self.seconds, step_s, self._rng)
         self._outside = dict(demand)
@@ -334,17 +337,19 @@ class Physics:
         if rate <= 0.0:
             self._refused[key] = 0.0 if uids else 1.0
             return
-        refused = 0
+        refused = silent = 0
         for uid in uids:
             process = self._main.get(uid)
             if process is None or not process.listens(now):
                 refused += 1
+                silent += process is not None and process.node in self._dark
                 continue
             share = rate / len(uids)
             process.arrivals += share
             for callee, call in self._calls_of(process):
                 demand[callee] += share * process.admitted * call.share
         self._refused[key] = refused / len(uids) if uids else 1.0
+        self._silent[key] = silent / len(uids) if uids else 0.0
 
     def _work(self, demand: dict[ServiceKey, float], now: datetime, step_s: float) -> None:
         """Let workers take jobs from queues, as fast as their CPU allows."""
@@ -395,7 +400,9 @@ class Physics:
         if served > 0.0:
             mean = latency / served
             errors = refused + (1.0 - refused) * failed / served
-            self.answers[key] = Answer((1.0 - refused) * mean + refused * _REFUSED_AFTER_S, errors)
+            # A machine without power does not even refuse: its share of the callers waits in vain.
+            lost_s = refused * _REFUSED_AFTER_S + self._silent.get(key, 0.0) * _GIVE_UP_S
+            self.answers[key] = Answer((1.0 - refused) * mean + lost_s, errors)
         else:
             errors = 1.0
             self.answers[key] = Answer()
@@ -503,7 +510,10 @@ class Physics:
 
     def _program_of(self, pod: Object, container: Object, workload: Workload) -> Program:
         environment = environment_of(self._store, pod, container)
-        program = self.registry.program_for(container["image"], environment)
+        try:
+            program = self.registry.program_for(container["image"], environment)
+        except ValidationError:
+            return self.registry.program(container["image"]).changed({"exit_at_start": 1})  # it cannot read them either
         behaviour = self._behaviours.get(workload)
         if behaviour is not None and behaviour.survives_restart:
             return program.changed(behaviour.changes)

@@ -151,12 +151,12 @@ class Telemetry:
         for (workload, revision), window in self._by_revision.items():
             if workload in gauges and window.has_data:
                 labels = {**_labels(workload), "revision": revision}
-                yield _sample(signals.REVISION_REQUEST_RATE, labels, window.requests / self._span)
+                yield _sample(signals.REVISION_REQUEST_RATE, labels, self.rate_of(window))
                 yield _sample(signals.REVISION_ERROR_RATIO, labels, window.error_ratio)
         for (caller, peer), window in self._calls.items():
             if caller in gauges and window.has_data:
                 labels = {**_labels(caller), **{f"peer_{key}": each for key, each in _labels(peer).items()}}
-                yield _sample(signals.CALL_RATE, labels, window.requests / self._span)
+                yield _sample(signals.CALL_RATE, labels, self.rate_of(window))
                 yield _sample(signals.CALL_ERROR_RATIO, labels, window.error_ratio)
                 yield _sample(signals.CALL_LATENCY, labels, window.latency_s)
 
@@ -165,7 +165,7 @@ class Telemetry:
             labels = _labels(workload)
             window = self.requests_of(workload)
             if window is not None:
-                yield _sample(signals.REQUEST_RATE, labels, window.requests / self._span)
+                yield _sample(signals.REQUEST_RATE, labels, self.rate_of(window))
                 yield _sample(signals.ERROR_RATIO, labels, window.error_ratio)
                 yield _sample(signals.LATENCY, labels, window.latency_s)
             for signal, value in _readings(gauge):
@@ -177,9 +177,9 @@ class Telemetry:
                 refused = float(int(self._refused.get(workload, 0.0)))
                 yield _sample(signals.CONNECTIONS_REFUSED, labels, refused)
 
-    @property
-    def _span(self) -> float:
-        return max(1.0, min(WINDOW_S, self.seconds))
+    def rate_of(self, window: Window) -> float:
+        """Return requests a second; a young world has no full window yet."""
+        return window.requests / max(1.0, min(WINDOW_S, self.seconds))
 
 
 def _readings(gauge: Gauges) -> list[tuple[Signal, float | None]]:

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from aegis.kit.clock import Clock
+from aegis.kit.errors import AegisError
 from aegis.simulator.kubernetes.controllers.control_plane import ControlPlane
+from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.objects import dig
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, NAMESPACES, STATEFULSETS, Resource
 from aegis.simulator.kubernetes.store import Store
@@ -27,14 +29,15 @@ _WORKLOADS: tuple[Resource, ...] = (DEPLOYMENTS, STATEFULSETS)
 
 
 class _WorldClock:
-    """The world's own time: inside a step that of the step, between steps the clock's."""
+    """The world's own time: inside a step that of the step; between steps the clock's, but never going back."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self.stepping_at: datetime | None = None
+        self.reached = clock.now()
 
     def now(self) -> datetime:
-        return self.stepping_at or self._clock.now()
+        return self.stepping_at or max(self.reached, self._clock.now())
 
     async def sleep(self, duration: timedelta) -> None:
         await self._clock.sleep(duration)
@@ -73,6 +76,8 @@ class World:
         self.roles: dict[str, list[Workload]] = {}
         self.began_at = self._reached = self.clock.now()
         self._person = Person(self.store, self.registry, self.physics, self.clock, self.roles)
+        self.story: list[tuple[datetime, str]] = []
+        """What people and mishaps did, in words."""
         self._plan: list[tuple[datetime, Step]] = []
 
     def install(self, topology: Topology) -> None:
@@ -100,18 +105,24 @@ class World:
         while self._reached < to:
             at = min(to, self._reached + step)
             self._step(at, (at - self._reached).total_seconds())
-            self._reached = at
+            self._reached = self.clock.reached = at
 
     def _step(self, at: datetime, step_s: float) -> None:
         self.clock.stepping_at = at
         try:
             while self._plan and self._plan[0][0] <= at:
-                self.do(self._plan.pop(0)[1])
+                self._do_as_planned(self._plan.pop(0)[1])
             self.physics.step(step_s)
             self.plane.step()
             self.recording.keep(at)
         finally:
             self.clock.stepping_at = None
+
+    def _do_as_planned(self, step: Step) -> None:
+        try:
+            self.do(step)
+        except (AegisError, ApiError) as refused:
+            self.story.append((self.clock.now(), f"{step.do} was refused: {refused}"))
 
     async def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Live along with the clock."""
@@ -125,7 +136,9 @@ class World:
 
     def do(self, step: Step) -> str:
         """Let a step happen now; return what was done, in words."""
-        return self._person.do(step)
+        done = self._person.do(step)
+        self.story.append((self.clock.now(), done))
+        return done
 
     def plan(self, at: datetime, step: Step) -> None:
         """Let a step happen later."""
@@ -166,7 +179,7 @@ class World:
             role=roles.get(workload, ""),
             desired=desired,
             ready=ready,
-            request_rate=window.requests / 30.0 if window else 0.0,
+            request_rate=self.telemetry.rate_of(window) if window else 0.0,
             error_ratio=errors,
             latency_s=window.latency_s if window else 0.0,
             restarts=self.telemetry.restarts_of(workload),

@@ -252,6 +252,18 @@ def test_a_config_map_takes_effect_with_the_next_start() -> None:
     assert life.failing(20) == pytest.approx(0.4, abs=0.1)
 
 
+def test_settings_that_make_no_sense_keep_a_process_from_starting() -> None:
+    life = Life(shop())
+    life.go(60)
+
+    life.do("set_env", target="shop/web", env={"ERROR_SHARE": "many"})
+    life.go(60)
+
+    newest = max(life.pods("web"), key=lambda pod: int(pod["metadata"]["resourceVersion"]))
+    assert last_exit(newest)["exitCode"] == 1
+    assert life.failing(20) == 0.0
+
+
 def test_undo_brings_the_good_revision_back() -> None:
     life = Life(shop())
     life.go(60)
@@ -312,9 +324,9 @@ def test_without_requests_there_is_no_error_ratio() -> None:
 
 def history(seed: int, *, world_seed: int = 3) -> list[object]:
     life = Life(draw(seed), seed=world_seed)
-    life.go(40)
+    life.go(20)
     life.do("deploy", target="@entry", tag="9.0.0", behaviour={"exit_after_s": 7})
-    life.go(60)
+    life.go(25)
     changes: list[object] = [
         (each.type, each.object["metadata"]["name"], each.object.get("status"))
         for each in life.world.store.changes(1000)

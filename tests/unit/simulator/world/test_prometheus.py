@@ -25,9 +25,7 @@ def life() -> Life:
 
 
 def settled() -> Life:
-    life = Life(shop()).go(120)
-    life.world.clock.stepping_at = life.world._reached
-    return life
+    return Life(shop()).go(120)
 
 
 async def ask(life: Life, path: str, **params: str) -> Any:
@@ -121,10 +119,8 @@ async def test_a_range_that_makes_no_sense_is_refused(life: Life, start: str, en
 
 async def test_an_instant_of_the_past_comes_from_the_recording(life: Life) -> None:
     before = life.world.clock.now().timestamp()
-    life.world.clock.stepping_at = None
     life.do("set_traffic", service="shop/web", rps=0)
     life.go(120)
-    life.world.clock.stepping_at = life.world._reached
 
     _, now = await ask(life, "/api/v1/query", query='aegis:request_rate{workload="web"}')
     _, then = await ask(life, "/api/v1/query", query='aegis:request_rate{workload="web"}', time=str(before))

@@ -73,6 +73,10 @@ def test_two_worlds_of_a_scenario_are_the_same() -> None:
         ("{name: x, seed: 1, steps: [{at_s: 1, do: scale, target: web, replicas: 1}]}", "steps[0].step.scale.target"),
         ("{name: x, seed: 1, steps: [{do: undo, target: a/b}]}", "steps[0].at_s"),
         ("{name: x, seed: 1, topology: {workloads: 99}}", "topology.workloads"),
+        (
+            "{name: x, seed: 1, steps: [{at_s: 1, do: deploy, target: a/b, tag: x, behaviour: {explode: 1}}]}",
+            "explode",
+        ),
         ("{name: [", "is no YAML"),
         ("nothing", "the file"),
     ],
@@ -91,3 +95,12 @@ def test_a_scenario_is_read_from_a_file(tmp_path: Path) -> None:
     assert load(tmp_path / "story.yaml").seed == 7
     with pytest.raises(InvalidError, match="cannot be read"):
         load(tmp_path / "missing.yaml")
+
+
+def test_a_step_that_cannot_be_done_is_told_and_the_world_goes_on() -> None:
+    world = parse("{name: x, seed: 1, steps: [{at_s: 5, do: undo, target: '@entry'}]}").world(VirtualClock())
+
+    world.advance(world.began_at + timedelta(seconds=30))
+
+    assert "undo was refused" in world.story[0][1]
+    assert world.telemetry.users

@@ -1,5 +1,6 @@
 """What all controllers share: the store's objects by owner and node, and the few ways to write them."""
 
+import logging
 import random
 from collections import defaultdict
 from collections.abc import Callable
@@ -31,6 +32,7 @@ from aegis.simulator.kubernetes.resources import (
 )
 from aegis.simulator.kubernetes.store import Store
 
+log = logging.getLogger(__name__)
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names from: no vowels, nothing to misread
 EventType = Literal["Normal", "Warning"]
 _CACHED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, PODS, NODES, SERVICES, PDBS, RESOURCEQUOTAS)
@@ -119,6 +121,15 @@ class Cluster:
         changed = copy_of(self.store.get(resource, meta.get("namespace"), meta["name"]))
         edit(changed)
         return self.store.update(resource, changed)
+
+    def attempt(self, action: Callable[..., None], obj: Object, *more: Any) -> None:
+        """Do something about one object. Refused or senseless, it must not keep the others waiting."""
+        try:
+            action(obj, *more)
+        except (ApiError, ValueError, KeyError, TypeError) as error:
+            meta = obj["metadata"]
+            where = f"{meta.get('namespace', '')}/{meta['name']}"
+            log.warning("%s of %s %s: %r", action.__qualname__, obj.get("kind"), where, error)
 
     def adopt(self, resource: Resource, orphan: Object, owner: Object) -> None:
         self.change(resource, orphan, lambda it: it["metadata"].update(ownerReferences=[owner]))

@@ -47,7 +47,7 @@ class DeploymentController:
             return
         self._seen, self._deadline = version, None
         for deployment in self._cluster.all(DEPLOYMENTS):
-            self._reconcile(deployment, now)
+            self._cluster.attempt(self._reconcile, deployment, now)
 
     def _reconcile(self, deployment: Object, now: datetime) -> None:
         sets = self._sets_of(deployment)

@@ -38,7 +38,7 @@ class EndpointsController:
         self._seen = version
         for service in self._cluster.all(SERVICES):
             if dig(service, "spec", "selector") and not is_terminating(service):
-                self._publish(service)
+                self._cluster.attempt(self._publish, service)
 
     def _publish(self, service: Object) -> None:
         namespace = service["metadata"]["namespace"]
@@ -119,7 +119,7 @@ class DisruptionController:
             return
         self._seen = version
         for budget in self._cluster.all(PDBS):
-            self._count(budget, now)
+            self._cluster.attempt(self._count, budget, now)
 
     def _count(self, budget: Object, now: datetime) -> None:
         namespace = budget["metadata"]["namespace"]

@@ -47,11 +47,14 @@ class Kubelets:
         for uid in [uid for uid in workers if uid not in pods]:
             workers.pop(uid).abandon()
         for uid, pod in pods.items():
-            worker = workers.get(uid)
-            if worker is None:
-                worker = workers[uid] = self._admit(pod, node, now)
-            if worker.sync(pod, now):
-                workers.pop(uid)
+            if uid not in workers:
+                workers[uid] = self._admit(pod, node, now)
+            self._cluster.attempt(self._sync_pod, pod, workers, now)
+
+    def _sync_pod(self, pod: Object, workers: dict[str, PodWorker], now: datetime) -> None:
+        uid = pod["metadata"]["uid"]
+        if workers[uid].sync(pod, now):
+            del workers[uid]
 
     def _admit(self, pod: Object, node: Object, now: datetime) -> PodWorker:
         self._addresses += 1

@@ -37,7 +37,7 @@ class NodeController:
             return
         self._seen, self._checked_at = version, now
         for node in self._cluster.all(NODES):
-            self._check(node, now)
+            self._cluster.attempt(self._check, node, now)
 
     def _check(self, node: Object, now: datetime) -> None:
         ready = _ready_of(node)

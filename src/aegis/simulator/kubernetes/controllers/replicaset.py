@@ -57,7 +57,7 @@ class ReplicaSetController:
         self._seen, self._wake_at = version, None
         self._adopt()
         for replicaset in self._cluster.all(REPLICASETS):
-            self._reconcile(replicaset, now)
+            self._cluster.attempt(self._reconcile, replicaset, now)
 
     def _adopt(self) -> None:
         """Take in pods without an owner that a selector matches, as the real one does."""

@@ -45,7 +45,7 @@ class Scheduler:
                          for pod in unbound if pod["metadata"]["uid"] in self._waiting}  # fmt: skip
         for pod in unbound:
             if self._is_due(pod, now):
-                self._schedule(pod, now)
+                self._cluster.attempt(self._schedule, pod, now)
 
     def _is_due(self, pod: Object, now: datetime) -> bool:
         wait = self._waiting.get(pod["metadata"]["uid"])

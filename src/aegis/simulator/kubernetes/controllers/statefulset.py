@@ -36,7 +36,7 @@ class StatefulSetController:
             return
         self._seen = version
         for stateful in self._cluster.all(STATEFULSETS):
-            self._reconcile(stateful)
+            self._cluster.attempt(self._reconcile, stateful)
 
     def _reconcile(self, stateful: Object) -> None:
         update = self._revision(stateful)
