@@ -118,8 +118,19 @@ def _api_resource(name: str, described: dict[str, Any], parent: dict[str, Any]) 
     }
 
 
+@cache
 def _core() -> Any:
-    return recorded_json("discovery-core.json")
+    recorded = recorded_json("discovery-core.json")
+    return {**recorded, "items": [_without_resize(group) for group in recorded["items"]]}
+
+
+def _without_resize(group: dict[str, Any]) -> dict[str, Any]:
+    """Leave out `pods/resize`: the simulated kubelet cannot resize a running container."""
+    resources = [
+        {**each, "subresources": [sub for sub in each.get("subresources", []) if sub["subresource"] != "resize"]}
+        for each in group["versions"][0]["resources"]
+    ]
+    return {**group, "versions": [{**group["versions"][0], "resources": resources}]}
 
 
 @cache
