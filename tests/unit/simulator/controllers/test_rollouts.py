@@ -1,6 +1,14 @@
 """Deployments: how a new revision comes, gets stuck, is paused, scaled and undone."""
 
-from tests.unit.simulator.controllers.builders import CONFIGMAPS, DEPLOYMENTS, Object, Process, TestBed, a_config_map
+from tests.unit.simulator.controllers.builders import (
+    CONFIGMAPS,
+    DEPLOYMENTS,
+    NAMESPACES,
+    Object,
+    Process,
+    TestBed,
+    a_config_map,
+)
 
 REVISION = "deployment.kubernetes.io/revision"
 
@@ -181,3 +189,15 @@ async def test_a_deleted_deployment_takes_its_pods_with_it() -> None:
     await bed.run(10)
 
     assert (bed.sets(), bed.pods()) == ([], [])
+
+
+async def test_a_deleted_namespace_ends_with_all_that_is_in_it() -> None:
+    bed = TestBed()
+    bed.deploy(replicas=2)
+    await bed.run(10)
+
+    bed.store.delete(NAMESPACES, None, "shop")
+    await bed.run(10)
+
+    assert bed.store.find(NAMESPACES, None, "shop") is None
+    assert bed.pods() == []

@@ -49,8 +49,8 @@ class ControlPlane:
             before = self._store.resource_version
             if before != self._swept_at:
                 self._store.collect_garbage()
+                self._swept_at = self._store.resource_version
             for controller in self._controllers:
                 controller.step(now)
-            self._swept_at = self._store.resource_version
-            if self._swept_at == before:
+            if self._store.resource_version == before:
                 return
