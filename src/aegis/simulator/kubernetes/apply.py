@@ -19,8 +19,10 @@ from aegis.simulator.kubernetes.managed_fields import (
     path_text,
     without,
 )
-from aegis.simulator.kubernetes.objects import Object, copy_of
+from aegis.simulator.kubernetes.objects import Object, copy_of, dig
 from aegis.simulator.kubernetes.schema import Field
+
+_LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _Conflicts = list[tuple[Object, Path]]
 
@@ -35,6 +37,7 @@ def server_side_apply(
     """
     entries: list[Object] = live.get("metadata", {}).get("managedFields", [])
     claimed = owned_when_applied(wanted, shape)
+    wanted = _with_last_applied(live, wanted) if manager == "kubectl" else wanted
     draft = entry_for(
         manager=manager,
         operation="Apply",
@@ -60,6 +63,16 @@ def server_side_apply(
 
 def owned_by(entries: list[Object]) -> Paths:
     return frozenset().union(*(from_fields_v1(each["fieldsV1"]) for each in entries))
+
+
+def _with_last_applied(live: Object, wanted: Object) -> Object:
+    """Keep up the annotation of client-side apply where there is one, so that one may return to it."""
+    if _LAST_APPLIED not in dig(live, "metadata", "annotations", default={}):
+        return wanted
+    metadata = dict(wanted.get("metadata", {}))
+    kept = {name: value for name, value in metadata.items() if name != "creationTimestamp"}
+    text = orjson.dumps({**wanted, "metadata": kept}, option=orjson.OPT_SORT_KEYS).decode() + "\n"
+    return {**wanted, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), _LAST_APPLIED: text}}}
 
 
 def _merged(live: Any, wanted: Any, shape: Field | None) -> Any:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 
-from aegis.simulator.kubernetes.objects import Object, dig
+from aegis.simulator.kubernetes.objects import Object, dig, drop_empty_metadata
 from aegis.simulator.kubernetes.resources import (
     CRONJOBS,
     DAEMONSETS,
@@ -118,6 +118,7 @@ def _template(spec: Object) -> None:
     template = spec.get("template")
     if isinstance(template, dict):
         template.setdefault("metadata", {})
+        drop_empty_metadata(template)
         _pod_spec(template.setdefault("spec", {}))
 
 

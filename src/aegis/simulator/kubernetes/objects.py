@@ -28,6 +28,27 @@ def dig(obj: Any, *path: str, default: Any = None) -> Any:
     return obj
 
 
+def without_nulls(value: Any) -> Any:
+    """Drop fields that are null: to a Go server they were never sent.
+
+    >>> without_nulls({"a": None, "b": [{"c": None}]})
+    {'b': [{}]}
+    """
+    if isinstance(value, dict):
+        return {name: without_nulls(each) for name, each in value.items() if each is not None}
+    if isinstance(value, list):
+        return [without_nulls(each) for each in value]
+    return value
+
+
+def drop_empty_metadata(obj: Object) -> None:
+    """Remove the maps and lists of `metadata` that have nothing in them, as `omitempty` does."""
+    metadata = obj.get("metadata", {})
+    for name in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+        if name in metadata and not metadata[name]:
+            del metadata[name]
+
+
 def name_of(obj: Object) -> str:
     return str(dig(obj, "metadata", "name", default=""))
 

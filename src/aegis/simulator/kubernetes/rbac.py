@@ -14,7 +14,7 @@ _SELF_REVIEWS = {
     "selfsubjectrulesreviews": "authorization.k8s.io",
     "selfsubjectreviews": "authentication.k8s.io",
 }
-_PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version")
+_PUBLIC_PATHS = ("/healthz", "/livez", "/readyz", "/version", "/version/")
 _DISCOVERY_PATHS = ("/api", "/api/*", "/apis", "/apis/*", "/openapi", "/openapi/*", *_PUBLIC_PATHS)
 
 

@@ -32,6 +32,7 @@ from aegis.simulator.kubernetes.objects import (
     Object,
     copy_of,
     dig,
+    drop_empty_metadata,
     is_finished,
     is_terminating,
     labels_of,
@@ -149,6 +150,7 @@ class Store:
         if self.stored(*key) is not None:
             raise already_exists(resource, key.name)
         self._track(resource, new, None, manager, "")
+        drop_empty_metadata(new)
         if not dry_run:
             self._commit(key, new, "ADDED")
         return new
@@ -177,6 +179,7 @@ class Store:
                 new["metadata"]["generation"] = dig(current, "metadata", "generation", default=0) + 1
         self._admit(resource, new, current)
         self._track(resource, new, current, manager, subresource)
+        drop_empty_metadata(new)
         if new == current:
             return current
         if not dry_run:

@@ -63,3 +63,7 @@ class Users:
         if authorization:
             raise ApiError(401, "Unauthorized", "Unauthorized")
         return ANONYMOUS
+
+    def all(self) -> list[tuple[str, User]]:
+        """Return every token and whom it means."""
+        return list(self._tokens.items())

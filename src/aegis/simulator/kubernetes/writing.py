@@ -14,7 +14,7 @@ from aegis.simulator.kubernetes.errors import (
     not_found,
 )
 from aegis.simulator.kubernetes.history import Stored
-from aegis.simulator.kubernetes.objects import Object, copy_of, dig, is_terminating, name_of, timestamp
+from aegis.simulator.kubernetes.objects import Object, copy_of, dig, is_terminating, name_of, timestamp, without_nulls
 from aegis.simulator.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
 from aegis.simulator.kubernetes.reading import converted, selected, shown
 from aegis.simulator.kubernetes.requests import Answer, Request, Target, answer
@@ -35,14 +35,14 @@ Warnings = tuple[str, ...]
 
 
 def create(store: Store, request: Request, target: Target) -> Answer:
-    obj = request.object()
+    obj = without_nulls(request.object())
     _refuse_other_kind(target.resource, obj)
     warnings = _decoded(request, target, obj)
     return _create(store, request, target, obj, manager=request.manager, warnings=warnings)
 
 
 def update(store: Store, request: Request, target: Target) -> Answer:
-    obj = request.object()
+    obj = without_nulls(request.object())
     _refuse_other_kind(target.resource, obj)
     given = name_of(obj)
     if given and given != target.name:
@@ -55,7 +55,7 @@ def patch(store: Store, request: Request, target: Target) -> Answer:
     if request.patch_type == "apply":
         return _apply(store, request, target)
     current = converted(target, store.get(stored_as(target.resource), target.namespace, target.name))
-    obj = patched(current, request, target.resource)
+    obj = without_nulls(patched(current, request, target.resource))
     warnings = _decoded(request, target, obj, is_patch=True)
     return _replace(store, request, target, obj, manager=request.manager, warnings=warnings)
 
@@ -143,7 +143,7 @@ def _propagation(request: Request) -> Propagation:
 
 
 def _apply(store: Store, request: Request, target: Target) -> Answer:
-    wanted = request.object()
+    wanted = without_nulls(request.object())
     manager = request.query.get("fieldManager", "")
     if not manager:
         raise missing_manager()
