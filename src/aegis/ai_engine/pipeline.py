@@ -28,7 +28,7 @@ from aegis.contracts.findings import Anomaly, Finding
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.proposals import Proposal
-from aegis.contracts.targets import WorkloadRef
+from aegis.contracts.targets import TargetRef, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 
 # The first symptoms may come from upstream of the culprit: a cause has to stay the probable one for a moment.
@@ -76,7 +76,7 @@ class Pipeline:
         self._failed: set[str] = set()
         self._concluded: set[str] = set()
         self._neighbourhood = Neighbourhood((), self.inventory)
-        self._pending: dict[str, str] = {}
+        self._written: dict[str, str] = {}
 
     # -- observe
 
@@ -142,8 +142,8 @@ class Pipeline:
                 incident.reported = digest
                 reports.append(report)
         stored = [self._stored(one) for one in self.incidents.all()]
-        changed = tuple(one for one in stored if self._pending.get(one.key) != _hash(one.body))
-        self._pending = {one.key: _hash(one.body) for one in stored}
+        changed = tuple(one for one in stored if self._written.get(one.key) != _hash(one.body))
+        self._written = {one.key: _hash(one.body) for one in stored}
         return Conclusions(tuple(reports), tuple(proposals), changed)
 
     def _stored(self, incident: Incident) -> StoredIncident:
@@ -277,20 +277,47 @@ class Pipeline:
         """Take over incidents that were written down by another replica or before a restart."""
         self.incidents.adopt(one.body for one in stored)
 
-    def snapshot(self) -> bytes:
-        return orjson.dumps({
+    def to_plain(self) -> dict[str, Any]:
+        return {
             "board": self.board.to_plain(),
             "history": self.history.to_plain(),
             "failed": sorted(self._failed),
             "concluded": sorted(self._concluded)[-1000:],
-        })  # fmt: skip
+        }
 
-    def restore(self, snapshot: bytes) -> None:
-        plain: Mapping[str, Any] = orjson.loads(snapshot)
+    def restore(self, plain: Mapping[str, Any]) -> None:
         self.board.restore(plain["board"])
         self.history.restore(plain["history"])
         self._failed.update(plain["failed"])
         self._concluded.update(plain["concluded"])
+
+    def take_back(self, conclusions: Conclusions) -> None:
+        """Forget having said what could not be written down: the next step says it again."""
+        for report in conclusions.reports:
+            incident = self.incidents.get(report.key)
+            if incident is not None:
+                incident.reported = ""
+        for proposal in conclusions.proposals:
+            incident = self.incidents.get(proposal.incident_key)
+            if incident is not None:
+                incident.proposed.pop(proposal.id, None)
+        self._written.clear()
+
+    # -- names
+
+    def target(self, ref: WorkloadRef) -> TargetRef | None:
+        """Return the very object that a name means now."""
+        found = self.inventory.find(ref)
+        if found is None:
+            return None
+        return TargetRef(
+            cluster_id=self._cluster_id,
+            api_version=found.api_version,
+            kind=ref.kind,
+            namespace=ref.namespace,
+            name=ref.name,
+            uid=found.uid,
+        )
 
 
 def _digest(report: IncidentReport) -> str:

@@ -73,7 +73,9 @@ class Backend(Protocol):
 
     async def propose(self, proposal: Proposal) -> str: ...
 
-    async def outcomes_since(self, after: str, *, limit: int = 100) -> Sequence[Outcome]: ...
+    async def outcomes_after(self, after: str, *, limit: int = 100) -> tuple[Sequence[Outcome], str]:
+        """Return what came of proposals, oldest first, and what to ask after the next time."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -117,13 +119,17 @@ class Store(Protocol):
         """Tell the Backend what waits; return how much got through."""
         ...
 
-    async def learn(self, backend: Backend) -> Sequence[Conclusion]:
-        """Ask the Backend what came of proposals since the last time."""
+    async def learn(self, backend: Backend, *, after: str) -> tuple[Sequence[Conclusion], str]:
+        """Ask the Backend what came of proposals since `after`; return it, and what to ask after the next time."""
         ...
 
     async def save_snapshot(self, name: str, body: bytes, *, at: datetime) -> None: ...
 
     async def snapshot(self, name: str) -> bytes | None: ...
+
+    async def tidy(self, *, at: datetime) -> None:
+        """Forget what is too old to matter."""
+        ...
 
     async def is_there(self) -> bool: ...
 

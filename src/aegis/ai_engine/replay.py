@@ -116,7 +116,7 @@ class _Notes:
         after = round(now - self.began, 1)
         for report in conclusions.reports:
             for finding in report.findings:
-                what = getattr(finding, "reason", None) or getattr(finding, "signal", "")
+                what = str(getattr(finding, "reason", "") or getattr(finding, "signal", ""))
                 if self._is_new(("finding", finding.fingerprint)):
                     self.report.findings.append(Found(after, now, what, str(finding.workload), finding.summary))
             if report.diagnosis is not None and not report.resolved:

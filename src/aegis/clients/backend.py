@@ -60,6 +60,11 @@ class BackendClient:
         answer = await ask(self._http, "GET", "/api/v1/outcomes", params={"after": after, "limit": limit})
         return tuple(Outcome.model_validate(item) for item in answer.json()["outcomes"])
 
+    async def outcomes_after(self, after: str, *, limit: int = 100) -> tuple[tuple[Outcome, ...], str]:
+        """Return `outcomes_since`, and what to pass as `after` the next time."""
+        answer = (await ask(self._http, "GET", "/api/v1/outcomes", params={"after": after, "limit": limit})).json()
+        return tuple(Outcome.model_validate(item) for item in answer["outcomes"]), str(answer["after"])
+
     async def report_storm(self, storm: Storm) -> None:
         await ask(self._http, "PUT", "/api/v1/storm", body=storm.model_dump_json().encode())
 

@@ -78,8 +78,8 @@ _Troubled = Mapping[WorkloadRef, Sequence[Finding]]
 def _join_on_lost_nodes(sets: _Sets, troubled: _Troubled, neighbourhood: Neighbourhood) -> None:
     lost = {workload.name: workload for workload in troubled if workload.kind == "Node"}
     for workload in troubled:
-        for node in neighbourhood.nodes_of(workload) & lost.keys() if lost else ():
-            sets.join(workload, lost[node])
+        for name in neighbourhood.nodes_of(workload) & lost.keys() if lost else ():
+            sets.join(workload, lost[name])
     for node in lost.values():
         # Pods that had to leave find no place: they have no node any more, and the loss began it.
         for workload, found in troubled.items():

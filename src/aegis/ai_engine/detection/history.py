@@ -1,8 +1,8 @@
 """What happened to workloads lately: the part of the truth that objects as they are now no longer show."""
 
 from collections import deque
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -331,16 +331,13 @@ class History:
             past.deaths.extend(_death_of(one) for one in kept["deaths"])
 
 
-def _plain_death(death: Death) -> list[Any]:
-    return [
-        death.pod_uid, death.pod_name, death.container, death.revision, death.reason, death.exit_code,
-        death.started_at.timestamp(), death.at.timestamp(), death.by_probe,
-    ]  # fmt: skip
+def _plain_death(death: Death) -> dict[str, Any]:
+    plain = asdict(death)
+    return plain | {"started_at": death.started_at.timestamp(), "at": death.at.timestamp()}
 
 
-def _death_of(plain: list[Any]) -> Death:
-    *texts, started_at, at, by_probe = plain
-    return Death(*texts, started_at=_moment(started_at), at=_moment(at), by_probe=by_probe)
+def _death_of(plain: Mapping[str, Any]) -> Death:
+    return Death(**{**plain, "started_at": _moment(plain["started_at"]), "at": _moment(plain["at"])})
 
 
 def _moment(seconds: float) -> datetime:
@@ -354,7 +351,3 @@ def _family(reason: str) -> str:
 
 IMAGE_REASONS = frozenset({"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"})
 CONFIG_REASONS = frozenset({"CreateContainerConfigError", "CreateContainerError", "RunContainerError"})
-
-
-def latest(moments: Iterable[datetime]) -> datetime | None:
-    return max(moments, default=None)

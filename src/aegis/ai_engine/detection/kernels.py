@@ -50,7 +50,7 @@ _LEVEL_SHARE = 0.02
 _SIGMA = 1.25
 
 
-def _usual_range(
+def _usual_range(  # noqa: PLR0917 (compiled functions know no keywords)
     values: Floats, mask: Mask, floors: Floats, state: tuple[Floats, ...], scores: Floats,
     slow_rate: float, fast_rate: float, energy_rate: float, warm_up: float, freeze_at: float, frozen_share: float,
 ) -> None:  # fmt: skip
@@ -93,7 +93,7 @@ def _usual_range(
         count[i] += 1.0
 
 
-def _steady_rise(
+def _steady_rise(  # noqa: PLR0917
     values: Floats, mask: Mask, floors: Floats, state: tuple[Floats, ...], scores: Floats, rate: float, warm_up: float
 ) -> None:
     move, travel, last, count = state

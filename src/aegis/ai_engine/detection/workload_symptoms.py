@@ -131,7 +131,7 @@ def _unserved(service: ServiceView, inventory: Inventory, history: History, now:
         return
     behind = inventory.workloads_behind(service)
     once = inventory.workloads.get(history.stood_behind(service) or "")
-    subject = (behind or [once])[0]
+    subject = behind[0] if behind else once
     if subject is None or (subject.replicas == 0 and not _everybody_needs(service)):
         return  # nobody is meant to answer: a person scaled it to nothing
     yield Sighting(

@@ -78,7 +78,7 @@ def remedy_for(case: Case, probable: Hypothesis) -> Remedy | str:
         return f"{probable.subject}: {probable.summary}. {_FOR_PEOPLE[probable.cause]}."
     found = _rollback(case, view, probable) or _by_cause(case, view, probable)
     if found is None:
-        return f"{probable.subject}: {probable.summary}. {_because(case, view, probable)}."
+        return f"{probable.subject}: {probable.summary}. {_because(view, probable)}."
     return found
 
 
@@ -96,7 +96,7 @@ def _by_cause(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | 
             return None
 
 
-def _because(case: Case, view: WorkloadView, probable: Hypothesis) -> str:
+def _because(view: WorkloadView, probable: Hypothesis) -> str:
     if probable.cause is CauseKind.BAD_REVISION and view.ref.kind != "Deployment":
         return f"a {view.ref.kind} is rolled back by a person: its broken pod has to be deleted as well"
     return _FOR_PEOPLE[probable.cause]

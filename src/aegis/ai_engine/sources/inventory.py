@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
 
 from aegis.ai_engine.ports import ObjectChange
 from aegis.ai_engine.sources.views import (
@@ -42,12 +43,18 @@ class Inventory:
         self._revisions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._uid_of: dict[WorkloadRef, str] = {}
         self._slices_of: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
-        self._kept: dict[type[View], dict[str, View]] = {
-            PodView: self.pods, RevisionView: self.revisions, WorkloadView: self.workloads,
-            ServiceView: self.services, EndpointSliceView: self.slices, HpaView: self.hpas,
-            NodeView: self.nodes, EventView: self.events, DisruptionBudgetView: self.budgets,
+        self._kept: dict[type[View], dict[str, Any]] = {
+            PodView: self.pods,
+            RevisionView: self.revisions,
+            WorkloadView: self.workloads,
+            ServiceView: self.services,
+            EndpointSliceView: self.slices,
+            HpaView: self.hpas,
+            NodeView: self.nodes,
+            EventView: self.events,
+            DisruptionBudgetView: self.budgets,
             NamespaceView: self.namespaces,
-        }  # type: ignore[dict-item]  # fmt: skip
+        }
 
     def apply(self, change: ObjectChange) -> tuple[View | None, View | None]:
         """Take a change in; return the object's view before and after it."""
@@ -55,7 +62,7 @@ class Inventory:
         if after is None:
             return None, None
         kept = self._kept[type(after)]
-        before = kept.pop(after.uid, None)
+        before: View | None = kept.pop(after.uid, None)
         if before is not None:
             self._unlink(before)
         if change.deleted:

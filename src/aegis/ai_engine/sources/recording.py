@@ -166,7 +166,7 @@ class Rules:
                 of_revision = [series for one, series in pods if one == revision]
                 found += [
                     Sample(signal.metric, labels_of(labels | {"revision": revision}), value, now)
-                    for signal, value in _traffic(of_revision, now, REVISION_REQUEST_RATE, REVISION_ERROR_RATIO)
+                    for signal, value in _traffic(of_revision, REVISION_REQUEST_RATE, REVISION_ERROR_RATIO)
                 ]
         return found
 
@@ -175,7 +175,7 @@ _Values = list[tuple[Signal, float]]
 
 
 def _workload_signals(pods: list[_PodSeries], now: float) -> _Values:
-    found = _traffic(pods, now, REQUEST_RATE, ERROR_RATIO)
+    found = _traffic(pods, REQUEST_RATE, ERROR_RATIO)
     count, total = _sums(pods, "request_duration_seconds_count"), _sums(pods, "request_duration_seconds_sum")
     if count > 0:
         found.append((LATENCY, total / count))
@@ -194,7 +194,7 @@ def _workload_signals(pods: list[_PodSeries], now: float) -> _Values:
     return found + _resources(pods, now)
 
 
-def _traffic(pods: list[_PodSeries], now: float, rate: Signal, ratio: Signal) -> _Values:
+def _traffic(pods: list[_PodSeries], rate: Signal, ratio: Signal) -> _Values:
     good, seconds = zip(*(one.increase("good", RATE_SECONDS) for one in pods), strict=True)
     bad = _sums(pods, "bad")
     longest = max(seconds)

@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -479,7 +479,7 @@ def _namespace(object: Object) -> NamespaceView:
     return NamespaceView(meta["uid"], meta["name"], meta.get("labels") or {})
 
 
-_READERS = {
+_READERS: Mapping[str, Callable[[Object], "View"]] = {
     "pods": _pod,
     "replicasets": _revision,
     "services": _service,

@@ -1,0 +1,279 @@
+"""The cluster's objects by list and watch, over the connection that lightkube makes of a kubeconfig."""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx2
+import orjson
+from lightkube.config.client_adapter import AsyncClient, ConnectionParams
+from lightkube.config.kubeconfig import KubeConfig
+from lightkube.core.exceptions import ConfigError
+
+from aegis.ai_engine.ports import ObjectChange
+from aegis.kit.clock import Clock
+from aegis.kit.errors import InvalidError, NotFoundError, TemporaryError
+
+log = logging.getLogger(__name__)
+
+# In the order in which they make sense: owners before what they own, objects before events about them.
+PATHS: Mapping[str, str] = {
+    "namespaces": "/api/v1/namespaces",
+    "nodes": "/api/v1/nodes",
+    "cronjobs": "/apis/batch/v1/cronjobs",
+    "jobs": "/apis/batch/v1/jobs",
+    "deployments": "/apis/apps/v1/deployments",
+    "statefulsets": "/apis/apps/v1/statefulsets",
+    "daemonsets": "/apis/apps/v1/daemonsets",
+    "replicasets": "/apis/apps/v1/replicasets",
+    "services": "/api/v1/services",
+    "pods": "/api/v1/pods",
+    "endpointslices": "/apis/discovery.k8s.io/v1/endpointslices",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2/horizontalpodautoscalers",
+    "poddisruptionbudgets": "/apis/policy/v1/poddisruptionbudgets",
+    "events": "/api/v1/events",
+}
+# Without these nothing can be said; the others may be missing, forbidden or not served.
+NEEDED = frozenset({"nodes", "deployments", "replicasets", "statefulsets", "pods"})
+PAGE = 500
+_LONGEST_BACK_OFF = timedelta(seconds=30)
+_FIRST_BACK_OFF = timedelta(seconds=1)
+_REFUSED_BACK_OFF = timedelta(minutes=1)
+_GONE, _TOO_MANY, _SERVER_ERROR = 410, 429, 500
+_NOT_FOR_US = (401, 403, 404)
+
+
+def connect(kubeconfig: str = "", *, read_timeout: timedelta = timedelta(seconds=300)) -> httpx2.AsyncClient:
+    """Return a connection from a kubeconfig file, or from the pod's service account, whose token is read anew.
+
+    Raises:
+        InvalidError: there is no such file, or it is not one.
+    """
+    try:
+        config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
+        single = config.get()
+        if single is None:
+            raise ConfigError("it has no current context")  # noqa: TRY301 (explained below with the others)
+        timeout = httpx2.Timeout(10, read=read_timeout.total_seconds())
+        client: httpx2.AsyncClient = AsyncClient(single, ConnectionParams(timeout=timeout))
+    except (ConfigError, OSError, ValueError, KeyError) as error:
+        where = kubeconfig or "the pod's service account"
+        raise InvalidError(
+            f"cannot read {where} as a kubeconfig: {error}",
+            field="AEGIS_KUBECONFIG",
+            value=kubeconfig,
+            hint="`kubectl --kubeconfig FILE get namespaces` should work with the same file.",
+        ) from error
+    return client
+
+
+class _WatchExpiredError(Exception):
+    """What we knew is too old for the server to go on from: list again."""
+
+
+class _RefusedError(Exception):
+    """Not allowed, or not served here."""
+
+
+class _Watch:
+    """One resource: a list, then changes, for ever."""
+
+    def __init__(self, resource: str, http: httpx2.AsyncClient, clock: Clock, timeout: timedelta) -> None:
+        self.resource = resource
+        self.is_listed = False
+        self.is_connected = False
+        self.last_heard: datetime | None = None
+        self.trouble = ""
+        self.changes: list[ObjectChange] = []
+        self._http = http
+        self._clock = clock
+        self._timeout = timeout
+        self._known: dict[str, Mapping[str, Any]] = {}
+        self._version = ""
+        self._failures = 0
+
+    async def run(self) -> None:
+        while True:
+            wait = timedelta()
+            try:
+                if not self._version:
+                    await self._list()
+                await self._follow()
+            except _WatchExpiredError:
+                self._version = ""
+            except _RefusedError as error:
+                wait = self._lost(str(error), _REFUSED_BACK_OFF)
+            except TemporaryError as error:
+                wait = self._lost(str(error), timedelta(seconds=error.retry_after_s))
+            except (httpx2.HTTPError, OSError, orjson.JSONDecodeError) as error:
+                wait = self._lost(f"{type(error).__name__} {error}".strip(), timedelta())
+            self._note_disconnected()
+            if wait:
+                await self._clock.sleep(wait)
+
+    def as_of(self, now: datetime) -> datetime | None:
+        return now if self.is_connected else self.last_heard
+
+    def _note_disconnected(self) -> None:
+        if self.is_connected:
+            self.is_connected = False
+            self.last_heard = self._clock.now()
+
+    def _lost(self, why: str, at_least: timedelta) -> timedelta:
+        """Note the trouble, and return how long to wait: longer each time, up to half a minute."""
+        if not self.trouble:
+            log.warning("cannot watch %s: %s", self.resource, why)
+        self.trouble = why
+        self._failures += 1
+        growing: timedelta = min(_FIRST_BACK_OFF * (1 << min(self._failures - 1, 10)), _LONGEST_BACK_OFF)
+        return max(growing, at_least)
+
+    def _heard(self) -> None:
+        if self.trouble:
+            log.info("watching %s again", self.resource)
+        self.trouble, self._failures = "", 0
+        self.is_connected, self.last_heard = True, self._clock.now()
+
+    async def _list(self) -> None:
+        params: dict[str, Any] = {"limit": PAGE}
+        found: dict[str, Mapping[str, Any]] = {}
+        while True:
+            page = await _get(self._http, PATHS[self.resource], params)
+            for item in page.get("items") or []:
+                found[item["metadata"]["uid"]] = item
+            if not (more := page["metadata"].get("continue")):
+                break
+            params["continue"] = more
+        now = self._clock.now()
+        for uid, reference in self._known.items():
+            if uid not in found:
+                self.changes.append(ObjectChange(self.resource, reference, now, deleted=True))
+        self.changes.extend(ObjectChange(self.resource, item, now) for item in found.values())
+        self._known = {uid: _reference(item) for uid, item in found.items()}
+        self._version = page["metadata"].get("resourceVersion") or ""
+        self.is_listed = True
+        self._heard()
+
+    async def _follow(self) -> None:
+        params = {
+            "watch": "true",
+            "resourceVersion": self._version,
+            "allowWatchBookmarks": "true",
+            "timeoutSeconds": str(int(self._timeout.total_seconds())),
+        }
+        async with self._http.stream("GET", PATHS[self.resource], params=params) as response:
+            if not response.is_success:
+                await response.aread()
+                raise _error_of(response)
+            self._heard()
+            async for line in response.aiter_lines():
+                if line:
+                    self._take(orjson.loads(line))
+
+    def _take(self, event: Mapping[str, Any]) -> None:
+        item = event["object"]
+        if event["type"] == "ERROR":
+            if item.get("code") == _GONE:
+                raise _WatchExpiredError
+            raise TemporaryError(f"the watch ended: {item.get('message', 'unknown')}")
+        self._heard()
+        self._version = item["metadata"].get("resourceVersion") or self._version
+        if event["type"] == "BOOKMARK":
+            return
+        deleted = event["type"] == "DELETED"
+        uid = item["metadata"]["uid"]
+        if deleted:
+            self._known.pop(uid, None)
+        else:
+            self._known[uid] = _reference(item)
+        self.changes.append(ObjectChange(self.resource, item, self._clock.now(), deleted=deleted))
+
+
+class KubernetesSource:
+    """Implements the port `ClusterSource`. `start` it, and take what it has collected."""
+
+    def __init__(self, http: httpx2.AsyncClient, clock: Clock, *, watch_timeout: timedelta) -> None:
+        self._http = http
+        self._clock = clock
+        self._watches = [_Watch(resource, http, clock, watch_timeout) for resource in PATHS]
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        self._tasks = [asyncio.create_task(one.run(), name=f"watch {one.resource}") for one in self._watches]
+
+    def take_changes(self) -> Sequence[ObjectChange]:
+        for task in self._tasks:
+            if task.done() and not task.cancelled():
+                task.result()  # a defect of ours must not look like a quiet cluster
+        if not all(one.is_listed or (one.trouble and one.resource not in NEEDED) for one in self._watches):
+            return []
+        taken = [change for one in self._watches for change in one.changes]
+        for one in self._watches:
+            one.changes = []
+        return taken
+
+    def as_of(self) -> datetime | None:
+        needed = [one for one in self._watches if one.resource in NEEDED]
+        if not all(one.is_listed for one in needed):
+            return None
+        now = self._clock.now()
+        times = [one.as_of(now) for one in needed]
+        return min((one for one in times if one is not None), default=None)
+
+    def troubles(self) -> Mapping[str, str]:
+        return {one.resource: one.trouble for one in self._watches if one.trouble}
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for task in self._tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        await self._http.aclose()
+
+
+def _reference(item: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What is enough to say later that it is gone."""
+    meta = item["metadata"]
+    return {"metadata": {name: meta[name] for name in ("uid", "name", "namespace") if name in meta}}
+
+
+async def _get(http: httpx2.AsyncClient, path: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    response = await http.get(path, params=dict(params))
+    if not response.is_success:
+        raise _error_of(response)
+    answer = orjson.loads(response.content)
+    assert isinstance(answer, dict)
+    return answer
+
+
+def _error_of(response: httpx2.Response) -> Exception:
+    code = response.status_code
+    if code == _GONE:
+        return _WatchExpiredError()
+    text = f"the API server answered {code}"
+    if code in _NOT_FOR_US:
+        return _RefusedError(text)
+    wait = response.headers.get("Retry-After", "")
+    retry_after = float(wait) if wait.isdigit() else 1.0
+    return TemporaryError(text, retry_after_s=retry_after)
+
+
+async def pod_metrics(http: httpx2.AsyncClient) -> AsyncIterator[Mapping[str, Any]]:
+    """Yield what metrics-server knows of pods.
+
+    Raises:
+        NotFoundError: there is no metrics-server here.
+        TemporaryError: it does not answer now.
+    """
+    try:
+        page = await _get(http, "/apis/metrics.k8s.io/v1beta1/pods", {})
+    except _RefusedError as error:
+        raise NotFoundError(f"there is no metrics-server to read: {error}") from error
+    except (_WatchExpiredError, httpx2.HTTPError, OSError) as error:
+        raise TemporaryError(f"metrics-server does not answer: {type(error).__name__} {error}") from error
+    for item in page.get("items") or []:
+        yield item

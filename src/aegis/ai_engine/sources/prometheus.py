@@ -1,0 +1,79 @@
+"""The canonical signals from anything that speaks Prometheus' HTTP API: Thanos, Mimir, VictoriaMetrics too."""
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import httpx
+import orjson
+
+from aegis.ai_engine.ports import Sample, labels_of
+from aegis.kit.errors import TemporaryError
+
+QUERY = '{__name__=~"aegis:.+"}'
+_TOO_MANY, _BAD_REQUEST = 429, 400
+_LABELS = frozenset({
+    "namespace", "kind", "workload", "revision", "peer_namespace", "peer_kind", "peer_workload",
+})  # fmt: skip
+
+
+class PrometheusSource:
+    """Implements the port `MetricsSource`."""
+
+    def __init__(self, http: httpx.AsyncClient, *, stale_after: timedelta) -> None:
+        self._http = http
+        # A series that ended must not be answered with its last value; not every system knows the parameter.
+        self._look_back = {"lookback_delta": f"{int(stale_after.total_seconds())}s"}
+
+    async def newest(self) -> Sequence[Sample]:
+        answer = await self._ask("/api/v1/query", {"query": QUERY})
+        return [sample for series in answer for sample in _samples(series["metric"], [series["value"]])]
+
+    async def between(self, start: datetime, end: datetime, step: timedelta) -> Sequence[Sequence[Sample]]:
+        params = {
+            "query": QUERY,
+            "start": f"{start.timestamp():.3f}",
+            "end": f"{end.timestamp():.3f}",
+            "step": f"{step.total_seconds():g}",
+        }
+        columns: dict[float, list[Sample]] = defaultdict(list)
+        for series in await self._ask("/api/v1/query_range", params):
+            for sample in _samples(series["metric"], series["values"]):
+                columns[sample.at].append(sample)
+        return [columns[at] for at in sorted(columns)]
+
+    async def _ask(self, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        response = await self._send(path, {**params, **self._look_back})
+        if response.status_code == _BAD_REQUEST and self._look_back:
+            self._look_back = {}
+            response = await self._send(path, params)
+        if not response.is_success:
+            wait = response.headers.get("Retry-After", "")
+            raise TemporaryError(
+                f"the metrics system answered {response.status_code}: {response.text[:200]}",
+                retry_after_s=float(wait) if wait.isdigit() else 1.0,
+            )
+        try:
+            answer = orjson.loads(response.content)
+            result = answer["data"]["result"]
+        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
+            raise TemporaryError("the metrics system's answer cannot be read") from error
+        assert isinstance(result, list)
+        return result
+
+    async def _send(self, path: str, params: Mapping[str, str]) -> httpx.Response:
+        try:
+            return await self._http.get(path, params=dict(params))
+        except httpx.TransportError as error:
+            raise TemporaryError(f"the metrics system does not answer: {type(error).__name__} {error}") from error
+
+
+def _samples(metric: Mapping[str, str], values: Iterable[Sequence[Any]]) -> Iterable[Sample]:
+    """Leave out labels that are not part of the identity (replicas of the ruler, say), and what is no number."""
+    labels = labels_of({name: value for name, value in metric.items() if name in _LABELS})
+    for at, text in values:
+        value = float(text)
+        if math.isfinite(value):
+            yield Sample(metric["__name__"], labels, value, float(at))
