@@ -2,30 +2,38 @@
 
 import asyncio
 import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
+from aegis.simulator.kubernetes.server import ApiServer, create_app
+from aegis.simulator.kubernetes.serving import Served, serving
+from aegis.simulator.kubernetes.users import Users
 from aegis.simulator.world.control import WorldApi
+from aegis.simulator.world.machines import Machines
 from aegis.simulator.world.prometheus import PrometheusApi
 from aegis.simulator.world.world import World
 
 
 @dataclass(frozen=True)
-class Tls:
-    """A certificate for the Kubernetes API, as files."""
+class ServedWorld:
+    """Where a world is to be found."""
 
-    certificate: Path
-    key: Path
+    kubernetes: Served
+    prometheus_url: str
+    api: ApiServer
+    life: asyncio.Task[None]
+    """Ends when the world does, with the error it ended of."""
 
 
-@dataclass(frozen=True)
-class Address:
-    port: int
-    host: str = "127.0.0.1"
+def kubernetes_app(world: World, *, users: Users | None = None) -> ApiServer:
+    """Return the API server of the world's cluster, with its logs and measurements."""
+    machines = Machines(world.store, world.physics)
+    return create_app(world.store, runtime=machines, usage=machines, users=users)
 
 
 def world_app(world: World) -> Starlette:
@@ -34,56 +42,72 @@ def world_app(world: World) -> Starlette:
     return Starlette(routes=[*prometheus.routes(), *WorldApi(world).routes()])
 
 
+@contextlib.asynccontextmanager
+async def serving_world(
+    world: World,
+    *,
+    host: str = "127.0.0.1",
+    kubernetes_port: int = 0,
+    prometheus_port: int = 0,
+    tls: bool = False,
+    users: Users | None = None,
+) -> AsyncIterator[ServedWorld]:
+    """Serve and live while the context lasts; port 0 takes a free one."""
+    api = kubernetes_app(world, users=users)
+    listening = socket.create_server((host, prometheus_port))
+    url = f"http://{host}:{listening.getsockname()[1]}"
+    config = uvicorn.Config(
+        world_app(world), log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+    )
+    server = _Server(config)
+    stopped = asyncio.Event()
+    living = asyncio.create_task(world.run(until=stopped.is_set))
+    answering = asyncio.create_task(server.serve(sockets=[listening]))
+    try:
+        async with serving(api, host, kubernetes_port, tls=tls) as served:
+            await server.is_up.wait()
+            yield ServedWorld(served, url, api, living)
+    finally:
+        stopped.set()
+        server.should_exit = True
+        await answering
+        listening.close()
+        living.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await living  # a world that broke says so here
+
+
 async def serve_world(
     world: World,
     *,
-    kubernetes: Any,
-    kubernetes_at: Address,
-    prometheus_at: Address,
-    tls: Tls | None = None,
-    stopping: asyncio.Event | None = None,
+    host: str = "127.0.0.1",
+    kubernetes_port: int,
+    prometheus_port: int,
+    tls: bool = False,
+    users: Users | None = None,
+    stopping: asyncio.Event,
+    started: Callable[[ServedWorld], None] = lambda _: None,
 ) -> None:
-    """Serve and live until `stopping` is set; `kubernetes` is the API server's ASGI app over `world.store`."""
-    stop = stopping or asyncio.Event()
-    servers = [
-        _server(kubernetes, kubernetes_at, tls),
-        _server(world_app(world), prometheus_at, None),
-    ]
-    living = asyncio.create_task(world.run(until=stop.is_set))
-    serving = [asyncio.create_task(each.serve()) for each in servers]
-    waiting = asyncio.create_task(stop.wait())
-    try:
-        done, _ = await asyncio.wait([living, waiting, *serving], return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        stop.set()
-        for server in servers:
-            server.should_exit = True
-        await asyncio.gather(*serving, return_exceptions=True)
-        living.cancel()
-        waiting.cancel()
-    for task in done:
-        if task is not waiting:
-            task.result()  # whoever ended first without being asked may have something to say
-
-
-def _server(app: Any, at: Address, tls: Tls | None) -> "_Server":
-    return _Server(
-        uvicorn.Config(
-            app,
-            host=at.host,
-            port=at.port,
-            log_config=None,
-            access_log=False,
-            lifespan="off",
-            timeout_graceful_shutdown=1,
-            ssl_certfile=str(tls.certificate) if tls else None,
-            ssl_keyfile=str(tls.key) if tls else None,
-        )
-    )
+    """Serve until `stopping` is set; `started` hears once where."""
+    ports = {"kubernetes_port": kubernetes_port, "prometheus_port": prometheus_port}
+    async with serving_world(world, host=host, tls=tls, users=users, **ports) as served:
+        started(served)
+        told = asyncio.create_task(stopping.wait())
+        await asyncio.wait([told, served.life], return_when=asyncio.FIRST_COMPLETED)
+        told.cancel()
 
 
 class _Server(uvicorn.Server):
+    """Leaves the process's signals to whoever owns the process, and tells when it is up."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.is_up = asyncio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.is_up.set()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Any:
-        """Leave the signals to whoever sets `stopping`."""
         yield
