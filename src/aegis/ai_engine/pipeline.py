@@ -153,14 +153,14 @@ class Pipeline:
         """Diagnose an incident anew, and propose what to do once the cause has settled."""
         case = self.case_of(incident, now)
         diagnosis = diagnose(case)
-        before = incident.diagnosis.probable if incident.diagnosis is not None else None
         probable = diagnosis.probable
-        if before is None or (before.cause, before.subject) != (probable.cause, probable.subject):
-            incident.settled_since = now
         incident.diagnosis = diagnosis
         incident.workload = where_it_hurts(case)
-        settled = now - (incident.settled_since or now)
         remedy = remedy_for(case, probable)
+        what = f"{probable.cause}:{probable.subject}" if isinstance(remedy, str) else remedy.unchanged
+        if what != incident.settled_on:
+            incident.settled_on, incident.settled_since = what, now
+        settled = now - (incident.settled_since or now)
         if isinstance(remedy, str):
             if settled >= PERSON_AFTER and not self._is_under_way(incident, now):
                 incident.needs_person = remedy

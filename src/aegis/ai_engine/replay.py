@@ -13,7 +13,8 @@ from aegis.contracts.actions import ActionKind
 from aegis.contracts.diagnoses import CauseKind
 
 STEP = timedelta(seconds=5)
-METRICS_INTERVAL = timedelta(seconds=5)
+# Recordings hold a scrape every two seconds, and less than a minute before the fault to learn from.
+METRICS_INTERVAL = timedelta(seconds=3)
 CLUSTER = "recording"
 
 
@@ -251,11 +252,8 @@ def _is_about(one: Proposed | Diagnosed, label: Mapping[str, Any]) -> bool:
     # quota stand in the text.
     named = cause["name"] == one.name or cause["name"].startswith(f"{one.name}-")
     text = one.needs_person if isinstance(one, Diagnosed) else one.rationale
-    return one.namespace == cause["namespace"] and (named or _object_word(cause["kind"]) in text.lower())
-
-
-def _object_word(kind: str) -> str:
-    return {"ResourceQuota": "quota", "PersistentVolumeClaim": "volume"}.get(kind, kind.lower())
+    told = "quota" in text if cause["kind"] == "ResourceQuota" else f"volume {cause['name']}" in text
+    return one.namespace == cause["namespace"] and (named or told)
 
 
 def totals(scores: Sequence[Score]) -> dict[Verdict, int]:

@@ -46,7 +46,8 @@ class Incident:
     diagnosis: Diagnosis | None = None
     needs_person: str = ""
     settled_since: datetime | None = None
-    """Since when the probable cause is the same."""
+    """Since when the same thing follows from the probable cause."""
+    settled_on: str = ""
     proposed: dict[str, str] = field(default_factory=dict)
     """Ids of proposals made for it, with what they would do to what, unchanged."""
     reported: str = ""

@@ -54,6 +54,21 @@ def _all(case: Case) -> Iterator[Hypothesis]:
         if view is not None:
             for rule in RULES:
                 yield from rule(case, view)
+    for view in rolled_out_beside(case):
+        yield from rollouts.bad_revision(case, view)
+
+
+def rolled_out_beside(case: Case) -> list[WorkloadView]:
+    """Return what shows nothing yet and was rolled out shortly before: changes are the first suspects."""
+    unknown = {one.namespace for one in case.members if not case.neighbourhood.is_known(one)}
+    needed = {one for member in case.members for one in case.neighbourhood.dependencies(member)}
+    return [
+        view
+        for view in case.inventory.workloads.values()
+        if view.ref not in case.members
+        and (view.ref in needed or (view.ref.namespace in unknown and not case.neighbourhood.is_known(view.ref)))
+        and rollouts.young_rollout(case, view) is not None
+    ]
 
 
 def _ranked(case: Case, one: Hypothesis) -> Hypothesis:
@@ -77,16 +92,20 @@ def _unknown(case: Case) -> Hypothesis:
     if pod is not None:
         text = f"only {pod.name} is bad, its siblings of the same revision are well"
         return hypothesis(CauseKind.UNKNOWN, subject, 0.65, text, shown)
-    return hypothesis(CauseKind.UNKNOWN, subject, 0.3, "nothing known explains what is seen", shown)
+    claims = sorted(one.removeprefix("claim/") for one in view.config if one.startswith("claim/")) if view else []
+    uses = f"; it keeps data on volume {', '.join(claims)}" if claims else ""
+    return hypothesis(CauseKind.UNKNOWN, subject, 0.3, f"nothing known explains what is seen{uses}", shown)
 
 
 def where_it_hurts(case: Case) -> WorkloadRef:
-    """Return the workload with the worst and earliest findings, the deepest of them first."""
+    """Return the workload with the worst findings; of those the deepest, then one that serves others, then the first."""
 
-    def order(member: WorkloadRef) -> tuple[int, int, datetime, str]:
+    def order(member: WorkloadRef) -> tuple[int, int, bool, datetime, str]:
         severities = [list(_SEVERITY).index(one.severity) for one in case.findings.get(member, ())]
         depth = sum(member in case.neighbourhood.dependencies(other) for other in case.members)
-        return (-max(severities, default=-1), -depth, case.onset(member), str(member))
+        view = case.view(member)
+        serves = view is not None and bool(case.inventory.services_of(view))
+        return (-max(severities, default=-1), -depth, not serves, case.onset(member), str(member))
 
     return min(case.members, key=order)
 

@@ -10,6 +10,7 @@ from aegis.ai_engine.diagnosis.case import ENOUGH, LASTING, Case, hypothesis
 from aegis.ai_engine.sources.views import ContainerSpec, RevisionView, WorkloadView
 from aegis.catalogue.signals import (
     CPU_THROTTLED,
+    CPU_USAGE,
     ERROR_RATIO,
     LATENCY,
     QUEUE_LENGTH,
@@ -34,6 +35,7 @@ ERROR_RATIO_TIMES = 3.0
 SLOWER_TIMES = 2.0
 MORE_TRAFFIC_TIMES = 1.5
 THROTTLED = 0.25
+BURNS_TIMES = 2.0
 
 
 @dataclass(frozen=True)
@@ -216,17 +218,15 @@ def _clearly_worse(usual: float, now: float) -> bool:
 
 def _slower(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     ref = rollout.workload.ref
-    if not case.anomalies(ref, LATENCY) or has_more_traffic(case, rollout):
+    if has_more_traffic(case, rollout):
         return
     before, after = case.before(rollout.at, LATENCY, ref), _since_rollout(case, rollout, LATENCY)
     usual, now = before.median, after.median
     if usual is None or now is None or len(before) < ENOUGH or after.seconds < LASTING.total_seconds():
         return
-    if (
-        now >= usual * SLOWER_TIMES
-        and now - usual >= LATENCY.floor
-        and not _something_it_needs_is_slower(case, rollout)
-    ):
+    slower = now >= usual * SLOWER_TIMES and now - usual >= LATENCY.floor
+    lasting = case.anomalies(ref, LATENCY) or case.lasts(LATENCY, ref, above=usual * SLOWER_TIMES + LATENCY.floor)
+    if slower and lasting and not _something_it_needs_is_slower(case, rollout):
         yield Blame(0.8, f"takes {now * 1000:.0f} ms for a request, the one before {usual * 1000:.0f} ms")
 
 
@@ -244,14 +244,18 @@ def has_more_traffic(case: Case, rollout: RolloutFacts) -> bool:
 
 
 def _starved(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
-    """It needs more CPU than it may have, and somebody waits for it."""
+    """It needs more CPU than before, or than it may have, and somebody waits for it."""
     ref = rollout.workload.ref
-    before = case.before(rollout.at, CPU_THROTTLED, ref).median or 0.0
-    if before >= THROTTLED / 2 or not case.lasts(CPU_THROTTLED, ref, above=THROTTLED):
+    if has_more_traffic(case, rollout) or not (case.anomalies(ref, LATENCY, ERROR_RATIO) or _a_queue_grows(case)):
         return
-    if case.anomalies(ref, LATENCY, ERROR_RATIO) or _a_queue_grows(case):
-        throttled = case.lately(CPU_THROTTLED, ref).median or 0.0
-        yield Blame(0.8, f"is throttled {throttled:.0%} of the time, the one before {before:.0%}, and work piles up")
+    throttled = case.before(rollout.at, CPU_THROTTLED, ref).median or 0.0
+    if throttled < THROTTLED / 2 and case.lasts(CPU_THROTTLED, ref, above=THROTTLED):
+        now = case.lately(CPU_THROTTLED, ref).median or 0.0
+        yield Blame(0.8, f"is throttled {now:.0%} of the time, the one before {throttled:.0%}, and work piles up")
+    used = case.before(rollout.at, CPU_USAGE, ref).median
+    if used is not None and case.lasts(CPU_USAGE, ref, above=used * BURNS_TIMES + CPU_USAGE.floor):
+        now = case.lately(CPU_USAGE, ref).median or 0.0
+        yield Blame(0.75, f"uses {now:.0%} of its CPU limit, the one before {used:.0%}, and work piles up")
 
 
 def _a_queue_grows(case: Case) -> bool:

@@ -10,7 +10,7 @@ from aegis.ai_engine.diagnosis.case import Case
 from aegis.ai_engine.diagnosis.diagnose import CONFIDENT
 from aegis.ai_engine.diagnosis.load import is_short_of_connections, traffic_ratio
 from aegis.ai_engine.diagnosis.lone_pod import lone_bad_pod
-from aegis.ai_engine.diagnosis.memory import survives_restarts
+from aegis.ai_engine.diagnosis.memory import memory_window, steady_climbs, survives_restarts
 from aegis.ai_engine.diagnosis.rollouts import RolloutFacts, young_rollout
 from aegis.ai_engine.sources.views import PodView, WorkloadView
 from aegis.catalogue.actions import ACTIONS, MEMORY_FACTOR_MAX, scale_ceiling
@@ -28,6 +28,8 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.targets import TargetRef
 
 ACTOR = "service:ai-engine"
+# From here on a restart wins more memory than it costs.
+NEARLY_FULL = 0.7
 
 # Causes that a rollout can bring; taking it back is then the smallest change that is known to have worked.
 _BROUGHT_BY_ROLLOUTS = frozenset({
@@ -154,12 +156,18 @@ def _raise_memory(case: Case, view: WorkloadView, probable: Hypothesis) -> Remed
 
 
 def _restart(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | None:
-    if survives_restarts(case, view) or young_rollout(case, view) is not None:
+    if survives_restarts(case, view) or young_rollout(case, view) is not None or not _is_filling_up(case, view):
         return None
     if view.ref.kind not in ("Deployment", "StatefulSet", "DaemonSet"):
         return None
     rationale = f"{probable.summary}. A restart gives the memory back for a time; the leak itself needs a person."
     return Remedy(RestartWorkload(), view, view, rationale)
+
+
+def _is_filling_up(case: Case, view: WorkloadView) -> bool:
+    """Whether there is memory to be won now: what was just killed has been started anew already."""
+    climbs = steady_climbs(memory_window(case, view))
+    return bool(climbs) and climbs[-1].is_last and climbs[-1].level >= NEARLY_FULL
 
 
 def _scale(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | None:
