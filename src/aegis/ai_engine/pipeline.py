@@ -17,13 +17,14 @@ from aegis.ai_engine.detection.board import Board
 from aegis.ai_engine.detection.history import History
 from aegis.ai_engine.detection.symptoms import symptoms
 from aegis.ai_engine.diagnosis.case import Case
-from aegis.ai_engine.diagnosis.diagnose import diagnose, where_it_hurts
+from aegis.ai_engine.diagnosis.diagnose import CONFIDENT, diagnose, where_it_hurts
 from aegis.ai_engine.ports import Conclusion, Conclusions, ObjectChange, Sample, StoredIncident
 from aegis.ai_engine.proposals.propose import Remedy, proposal_of, remedy_for
 from aegis.ai_engine.sources.inventory import Inventory
 from aegis.ai_engine.verification.judge import Scene, judge
 from aegis.catalogue.signals import SIGNALS
 from aegis.contracts.actions import RollbackRollout
+from aegis.contracts.diagnoses import Diagnosis
 from aegis.contracts.findings import Anomaly, Finding
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Stage
@@ -107,7 +108,7 @@ class Pipeline:
         if freshness.metrics(now) == "fresh":
             self._anomalies.forget_missing(now.timestamp())
         found: list[Finding] = [*symptoms(self.inventory, self.history, now), *self._anomalies.findings()]
-        self._active = promote(found, self.inventory, self.history)
+        self._active = promote(found, self.inventory, self.history, self.board, now)
         self._neighbourhood = neighbourhood_of(self.inventory, self.board)
         uids = {one.ref: one.uid for one in self.inventory.workloads.values()}
         uids |= {self._node_ref(one.name): one.uid for one in self.inventory.nodes.values()}
@@ -153,10 +154,16 @@ class Pipeline:
         """Diagnose an incident anew, and propose what to do once the cause has settled."""
         case = self.case_of(incident, now)
         diagnosis = diagnose(case)
+        # Evidence comes and goes while a problem lasts; what was known once is better than "unknown", to tell people.
+        if incident.diagnosis is not None and _is_vaguer(diagnosis, incident.diagnosis):
+            diagnosis = incident.diagnosis
+        is_kept = diagnosis is incident.diagnosis
         probable = diagnosis.probable
         incident.diagnosis = diagnosis
         incident.workload = where_it_hurts(case)
         remedy = remedy_for(case, probable)
+        if is_kept and not isinstance(remedy, str):
+            return []
         what = f"{probable.cause}:{probable.subject}" if isinstance(remedy, str) else remedy.unchanged
         if what != incident.settled_on:
             incident.settled_on, incident.settled_since = what, now
@@ -318,6 +325,10 @@ class Pipeline:
             name=ref.name,
             uid=found.uid,
         )
+
+
+def _is_vaguer(new: Diagnosis, old: Diagnosis) -> bool:
+    return new.probable.confidence < CONFIDENT <= old.probable.confidence
 
 
 def _digest(report: IncidentReport) -> str:

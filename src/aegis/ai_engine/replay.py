@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import Conclusions, ObjectChange
-from aegis.ai_engine.sources.recording import Rules, Scrape, now_of, read
+from aegis.ai_engine.sources.recording import Rules, now_of, read
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.diagnoses import CauseKind
 
@@ -68,8 +68,17 @@ class ReplayReport:
     proposals: list[Proposed] = field(default_factory=list)
 
 
-def replay(path: Path, *, step: timedelta = STEP, metrics_interval: timedelta = METRICS_INTERVAL) -> ReplayReport:
-    """Feed a recording's watch and scrape lines to the pipeline, on recorded time."""
+def replay(
+    path: Path,
+    *,
+    step: timedelta = STEP,
+    metrics_interval: timedelta = METRICS_INTERVAL,
+    with_metrics: bool = True,
+) -> ReplayReport:
+    """Feed a recording's watch and scrape lines to the pipeline, on recorded time.
+
+    `with_metrics=False` shows what is left without a metrics system: objects and events alone.
+    """
     pipeline = Pipeline(cluster_id=CLUSTER, metrics_interval=metrics_interval)
     rules = Rules(pipeline.inventory)
     notes = _Notes(ReplayReport(str(path)))
@@ -81,21 +90,19 @@ def replay(path: Path, *, step: timedelta = STEP, metrics_interval: timedelta = 
         while now >= min(next_step, next_column):
             moment = min(next_step, next_column)
             if next_column <= moment:
-                pipeline.take(rules.column(moment), _moment(moment))
+                if with_metrics:
+                    pipeline.take(rules.column(moment), _moment(moment))
                 next_column += metrics_interval.total_seconds()
             if next_step <= moment:
-                notes.add(moment, pipeline.conclude(_moment(moment), _fresh(pipeline, moment, metrics_interval)))
+                fresh = Freshness(_moment(moment), pipeline.metrics_as_of, with_metrics, metrics_interval * 3)
+                notes.add(moment, pipeline.conclude(_moment(moment), fresh))
                 next_step += step.total_seconds()
         if isinstance(item, ObjectChange):
             pipeline.apply([item])
-        elif isinstance(item, Scrape):
+        else:
             rules.take(item)
         notes.report.seconds = now - notes.began
     return notes.report
-
-
-def _fresh(pipeline: Pipeline, moment: float, metrics_interval: timedelta) -> Freshness:
-    return Freshness(_moment(moment), pipeline.metrics_as_of, has_metrics=True, stale_after=metrics_interval * 3)
 
 
 def _moment(seconds: float) -> datetime:
@@ -178,8 +185,8 @@ class _Answer:
 
 
 def score(report: ReplayReport, label: Mapping[str, Any]) -> Score:
-    """Compare with a label. What happens after a person's fix or mistake is not counted against the engine."""
-    until = min([one["at"] for one in (label.get("fix"), label.get("wrong_action")) if one] or [float("inf")])
+    """Compare with a label. What it says after a person's fix counts no more for it; what it does still counts against it."""
+    until = float(label["fix"]["at"]) if label.get("fix") else float("inf")
     proposals = [one for one in report.proposals if one.at <= until]
     calls = [one for one in report.diagnoses if one.needs_person and one.at <= until]
     run = str(label["id"])
@@ -199,9 +206,7 @@ def score(report: ReplayReport, label: Mapping[str, Any]) -> Score:
     if answer.people and right_calls:
         call = right_calls[0]
         return Score(run, "right", f"calls a person about {call.kind}/{call.name}", call.at - start, call.cause)
-    called = (
-        f"a person was called about {calls[0].kind}/{calls[0].name} ({calls[0].cause})" if calls else "said nothing"
-    )
+    called = f"called a person about {calls[0].kind}/{calls[0].name}" if calls else "said nothing"
     return Score(run, "silent", called, cause=calls[0].cause if calls else "")
 
 

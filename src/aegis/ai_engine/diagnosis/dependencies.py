@@ -6,7 +6,7 @@ from datetime import timedelta
 from aegis.ai_engine.correlation.grouping import is_effect
 from aegis.ai_engine.diagnosis.case import Case, hypothesis
 from aegis.ai_engine.sources.views import WorkloadView
-from aegis.catalogue.signals import CALL_ERROR_RATIO, ERROR_RATIO
+from aegis.catalogue.signals import CALL_ERROR_RATIO, CONNECTIONS_USAGE, ERROR_RATIO, LATENCY
 from aegis.contracts.diagnoses import CauseKind, Hypothesis
 from aegis.contracts.findings import Severity
 from aegis.contracts.targets import WorkloadRef
@@ -37,6 +37,30 @@ def unserved(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
         others = [one for one in case.members if one != workload.ref]
         confidence = 0.75 if others or workload.replicas == 0 else 0.6
         yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, confidence, text, shown)
+
+
+def slow(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
+    """Yield the deepest of several slow workloads: the others wait for it."""
+    ref = workload.ref
+    if not case.anomalies(ref, LATENCY) or any(case.anomalies(one, LATENCY) for one in case.neighbourhood.callees(ref)):
+        return
+    waiting = [
+        other
+        for other in case.members
+        if other != ref and case.anomalies(other, LATENCY) and _may_wait_for(case, other, ref)
+    ]
+    if waiting:
+        names = ", ".join(sorted(one.name for one in waiting))
+        text = f"it answers slowly, and {names} wait for it"
+        yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, ref, 0.62, text, case.anomalies(ref, LATENCY))
+
+
+def _may_wait_for(case: Case, waiting: WorkloadRef, slow: WorkloadRef) -> bool:
+    if slow in case.neighbourhood.dependencies(waiting):
+        return True
+    unknown = not case.neighbourhood.is_known(waiting) and not case.neighbourhood.is_known(slow)
+    # Without a call graph: what hands out connections is what others wait for.
+    return unknown and case.board.has(CONNECTIONS_USAGE, slow) and not case.board.has(CONNECTIONS_USAGE, waiting)
 
 
 def broken(case: Case, ref: WorkloadRef) -> str | None:

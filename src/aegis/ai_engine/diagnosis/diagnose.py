@@ -28,6 +28,7 @@ RULES: tuple[Rule, ...] = (
     load.throttling,
     dependencies.outage,
     dependencies.unserved,
+    dependencies.slow,
 )
 _OWN_FAULTS = frozenset({
     CauseKind.BAD_REVISION, CauseKind.TRAFFIC_SATURATION, CauseKind.CPU_LIMIT_TOO_LOW, CauseKind.PROBE_TOO_TIGHT,
@@ -98,7 +99,7 @@ def _unknown(case: Case) -> Hypothesis:
 
 
 def where_it_hurts(case: Case) -> WorkloadRef:
-    """Return the workload with the worst findings; of those the deepest, then one that serves others, then the first."""
+    """Return the workload with the worst findings; the deepest, then one that serves others, then the first."""
 
     def order(member: WorkloadRef) -> tuple[int, int, bool, datetime, str]:
         severities = [list(_SEVERITY).index(one.severity) for one in case.findings.get(member, ())]
