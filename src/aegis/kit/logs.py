@@ -30,5 +30,5 @@ def set_up_logs(service: str, *, level: str = "info", form: Literal["json", "con
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for noisy in ("httpx", "httpcore", "uvicorn.access", "alembic"):
+    for noisy in ("httpx", "httpx2", "httpcore", "httpcore2", "uvicorn.access", "alembic"):
         logging.getLogger(noisy).setLevel(logging.WARNING)

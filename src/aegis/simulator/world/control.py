@@ -1,6 +1,6 @@
 """The world's own endpoint, for demos and tests: the truth about it, and a hand in it."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -13,6 +13,7 @@ from aegis.kit.errors import AegisError, InvalidError
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.resources import NODES
 from aegis.simulator.world.faults import STEP
+from aegis.simulator.world.timed import PLAN
 from aegis.simulator.world.world import Health, World
 
 
@@ -28,6 +29,7 @@ class WorldApi:
             Route("/world/workloads", self._workloads),
             Route("/world/requests", self._requests),
             Route("/world/steps", self._do, methods=["POST"]),
+            Route("/world/plan", self._plan, methods=["POST"]),
         ]
 
     async def _about(self, _request: Request) -> Response:
@@ -83,6 +85,19 @@ class WorldApi:
             return _refused(error)
         except ApiError as error:
             return _json({"error": {"code": error.reason, "message": error.message}}, status=error.code)
+
+    async def _plan(self, request: Request) -> Response:
+        """Plan steps for later; their `at_s` counts from now. All of them are planned, or none."""
+        try:
+            steps = PLAN.validate_json(await request.body())
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(each) for each in first["loc"])
+            return _refused(InvalidError(f"{where}: {first['msg']}"))
+        now = self._world.clock.now()
+        for each in steps:
+            self._world.plan(now + timedelta(seconds=each.at_s), each.step)
+        return _json({"now": now.isoformat(), "planned": len(steps)})
 
 
 def _health(health: Health) -> dict[str, Any]:

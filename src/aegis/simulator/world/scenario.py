@@ -5,32 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aegis.kit.clock import Clock
 from aegis.kit.errors import InvalidError
-from aegis.simulator.world.faults import Step
 from aegis.simulator.world.programs import Program
+from aegis.simulator.world.timed import TimedStep
 from aegis.simulator.world.topologies import TopologySpec, draw
 from aegis.simulator.world.world import World
-
-
-class TimedStep(BaseModel):
-    """A step and when it happens, in seconds after the world began; written flat in the file."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    at_s: float = Field(ge=0)
-    note: str = ""
-    step: Step
-
-    @model_validator(mode="before")
-    @classmethod
-    def _from_flat(cls, given: Any) -> Any:
-        if not isinstance(given, dict) or "step" in given:
-            return given
-        own = {key: given[key] for key in ("at_s", "note") if key in given}
-        return {**own, "step": {key: value for key, value in given.items() if key not in own}}
 
 
 class Scenario(BaseModel):

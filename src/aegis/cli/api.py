@@ -1,0 +1,131 @@
+"""The Backend's public API, as the commands call it."""
+
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+
+from aegis.cli.settings import CliSettings
+from aegis.kit.errors import (
+    AegisError,
+    ConflictError,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    TemporaryError,
+    UnauthenticatedError,
+    UpstreamError,
+)
+
+_KINDS: dict[int, type[AegisError]] = {
+    401: UnauthenticatedError,
+    403: ForbiddenError,
+    404: NotFoundError,
+    409: ConflictError,
+    422: InvalidError,
+}
+_SERVER_ERROR = 500
+
+
+@dataclass(frozen=True)
+class Session:
+    """Where the Backend is, and who we are to it."""
+
+    url: str
+    token: str
+
+
+class Api:
+    def __init__(self, session: Session) -> None:
+        headers = {"Authorization": f"Bearer {session.token}"} if session.token else {}
+        self._http = httpx.Client(base_url=session.url, headers=headers, timeout=30)
+        self.url = session.url
+
+    def get(self, path: str, **params: Any) -> Any:
+        return self._ask("GET", path, params={key: value for key, value in params.items() if value is not None})
+
+    def post(self, path: str, body: Any = None) -> Any:
+        return self._ask("POST", path, json=body if body is not None else {})
+
+    def put(self, path: str, body: Any) -> Any:
+        return self._ask("PUT", path, json=body)
+
+    def delete(self, path: str) -> Any:
+        return self._ask("DELETE", path)
+
+    def lines(self, path: str) -> Iterator[bytes]:
+        """Yield a long answer line by line."""
+        with self._translated(), self._http.stream("GET", path) as response:
+            if not response.is_success:
+                response.read()
+                raise _error(response)
+            for line in response.iter_lines():
+                yield line.encode()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def _ask(self, method: str, path: str, **options: Any) -> Any:
+        with self._translated():
+            response = self._http.request(method, path, **options)
+        if not response.is_success:
+            raise _error(response)
+        return response.json() if response.content else None
+
+    @contextlib.contextmanager
+    def _translated(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            raise TemporaryError(
+                f"no answer from {self.url}: {error}", hint="Is it running? `aegis up` starts one here."
+            ) from error
+
+
+def connect() -> Api:
+    """Return the API as whoever `aegis login` (or the environment) says."""
+    settings = CliSettings()
+    known = remembered(settings.home)
+    url = settings.url or (known.url if known else "")
+    token = settings.token or (known.token if known and url == known.url else "")
+    if not url:
+        raise UnauthenticatedError("which Backend?", hint="`aegis login URL`, or set AEGIS_URL and AEGIS_TOKEN.")
+    return Api(Session(url, token))
+
+
+def remembered(home: Path) -> Session | None:
+    try:
+        return Session(**orjson.loads((home / "session.json").read_bytes()))
+    except (OSError, orjson.JSONDecodeError, TypeError):
+        return None
+
+
+def remember(session: Session, home: Path) -> None:
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
+    file = home / "session.json"
+    file.touch(mode=0o600)
+    file.write_bytes(orjson.dumps({"url": session.url, "token": session.token}))
+
+
+def forget(home: Path) -> None:
+    (home / "session.json").unlink(missing_ok=True)
+
+
+def log_in(url: str, name: str, password: str) -> Session:
+    answer = Api(Session(url, "")).post("/api/v1/sessions", {"name": name, "password": password})
+    return Session(url, answer["token"])
+
+
+def _error(response: httpx.Response) -> AegisError:
+    try:
+        body = response.json()
+    except ValueError:
+        body = {}
+    detail, hint = str(body.get("detail") or f"HTTP {response.status_code}"), str(body.get("hint") or "")
+    if response.status_code >= _SERVER_ERROR:
+        return TemporaryError(detail, hint=hint)
+    return _KINDS.get(response.status_code, UpstreamError)(detail, hint=hint)

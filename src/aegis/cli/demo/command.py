@@ -1,0 +1,112 @@
+"""`aegis demo`: break a simulated cluster in several ways, heal it, and show what happened."""
+
+import asyncio
+import contextlib
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from aegis.cli.demo.play import Ending, Play
+from aegis.cli.demo.show import document_of, print_problems, table_of
+from aegis.cli.demo.stage import Stage, Theatre
+from aegis.cli.demo.story import Story, find_stories
+from aegis.cli.output import Format, Output, console, errors, print_json
+from aegis.cli.platform.databases import Databases
+from aegis.cli.platform.stack import Ports
+from aegis.kit import embedded
+from aegis.kit.errors import InvalidError
+
+SEEDS = 10**6
+
+
+def demo(
+    seed: Annotated[int | None, typer.Option(help="Draws names, topology and times; random if not given.")] = None,
+    story: Annotated[list[str] | None, typer.Option(help="Only this story; may be given more than once.")] = None,
+    examples: Annotated[Path, typer.Option(help="Where the stories are.")] = Path("examples"),
+    rate: Annotated[
+        float | None,
+        typer.Option(min=1, max=100, help="Seconds of a story per second of yours; as the story says if not given."),
+    ] = None,
+    at_once: Annotated[int, typer.Option(min=1, help="How many stories side by side.")] = 3,
+    keep: Annotated[Path | None, typer.Option(help="Keep logs and audit exports in this folder.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Break a simulated cluster in several ways, heal it, and show what happened.
+
+    Exits with 0 only if every story ended as it must.
+    """
+    drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
+    chosen = _chosen(find_stories(examples), story)
+    # Errors' console: standard output stays one JSON document with `--output json`.
+    errors.print(f"seed {drawn}, {len(chosen)} stories; `aegis demo --seed {drawn}` repeats it", highlight=False)
+    endings = asyncio.run(_play_all(chosen, seed=drawn, rate=rate, at_once=at_once, keep=keep))
+    if output is Format.JSON:
+        print_json(document_of(endings, seed=drawn))
+    else:
+        console.print(table_of(endings))
+        entries = sum(one.audit.get("entries", 0) for one in endings)
+        console.print(f"audit: {entries} entries in {len(endings)} chains, verified with the public keys alone")
+        print_problems(endings)
+    if not all(one.ok for one in endings):
+        raise typer.Exit(1)
+
+
+def _chosen(stories: Sequence[Story], names: Sequence[str] | None) -> list[Story]:
+    if not names:
+        return list(stories)
+    known = {story.name: story for story in stories}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise InvalidError(
+            f"there is no story {unknown[0]}", field="--story", value=unknown[0], hint=f"There are {', '.join(known)}."
+        )
+    return [known[name] for name in names]
+
+
+async def _play_all(
+    stories: Sequence[Story], *, seed: int, rate: float | None, at_once: int, keep: Path | None
+) -> list[Ending]:
+    places = asyncio.Semaphore(at_once)
+    with contextlib.ExitStack() as stack:
+        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-demo-")))
+        folder.mkdir(parents=True, exist_ok=True)
+        server = stack.enter_context(embedded.postgres(durable=False))
+        redis_url = stack.enter_context(embedded.redis())
+        databases = Databases(server)
+        await databases.prepare()
+        theatre = Theatre(databases, redis_url, folder, rate, seed)
+        # The longest first: it runs beside all the others.
+        order = sorted(stories, key=lambda story: -story.within_s)
+        first = {order[0].name: _preferred_ports()}
+        played = await asyncio.gather(*(_play(story, theatre, places, first.get(story.name)) for story in order))
+    by_name = {one.story: one for one in played}
+    return [by_name[story.name] for story in stories]
+
+
+def _preferred_ports() -> Ports:
+    ports = Ports.preferred()
+    if ports != Ports(3000, 8000, 4000):
+        errors.print(
+            f"ports 3000, 8000, 4000 are not all free: using {ports.backend}, {ports.ai_engine}, {ports.executor}"
+        )
+    return ports
+
+
+async def _play(story: Story, theatre: Theatre, places: asyncio.Semaphore, ports: Ports | None) -> Ending:
+    async with places:
+        began = time.monotonic()
+        errors.print(f"[dim]{story.name}: {story.title}[/dim]", highlight=False)
+        stage = Stage(story, theatre, ports=ports or Ports.any(), epoch=time.time())  # noqa: TID251 (the clock's epoch)
+        ending = await Play(stage).run()
+        mark = "[green]ok[/green]" if ending.ok else "[red]not as it must[/red]"
+        took = time.monotonic() - began
+        cause = f", cause {ending.cause}" if ending.cause else ""
+        errors.print(f"{story.name}: {mark}, ended {ending.result}{cause} ({took:.0f} s)", highlight=False)
+        for problem in ending.problems:
+            errors.print(f"  {problem}", highlight=False, markup=False)
+        return ending

@@ -1,0 +1,327 @@
+"""Play one story: watch Aegis through its public API, do what the story's people do, and judge the end."""
+
+import asyncio
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from aegis.cli.audit import read_export
+from aegis.cli.demo.stage import Stage
+from aegis.cli.demo.story import Act, Story, When
+from aegis.contracts.audit import broken_links
+from aegis.contracts.remediations import Remediation, RemediationState
+from aegis.kit.errors import AegisError, TemporaryError
+from aegis.kit.signing import PublicKey
+
+LOOK_EVERY_S = 0.2
+_OVER = frozenset(
+    {
+        RemediationState.KEPT, RemediationState.RELEASED, RemediationState.ESCALATED, RemediationState.REFUSED,
+        RemediationState.DENIED, RemediationState.EXPIRED, RemediationState.OBSERVED, RemediationState.CANCELLED,
+    }
+)  # fmt: skip
+UNTOUCHED, QUIET = "untouched", "quiet"
+
+
+@dataclass
+class Seen:
+    """What the public API shows at one moment."""
+
+    incidents: list[dict[str, Any]] = field(default_factory=list)
+    remediations: list[Remediation] = field(default_factory=list)
+    notifications: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a story ended, as the demo's table and JSON show it."""
+
+    story: str
+    fault: str
+    target: str
+    detected_after_s: float | None
+    verified_after_s: float | None
+    cause: str | None
+    action: str | None
+    decision: str | None
+    result: str
+    expected: str
+    ok: bool
+    problems: tuple[str, ...] = ()
+    audit: dict[str, Any] = field(default_factory=dict)
+
+
+class Play:
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._story: Story = stage.story
+        self._seen = Seen()
+        self._done: set[str] = set()
+        self._left = list(self._story.acts)
+        self._problems: list[str] = []
+        self._fault_at: datetime
+        self._target = ""
+
+    async def run(self) -> Ending:
+        """Play to the end; whatever goes wrong is in the ending."""
+        stage = self._stage
+        try:
+            await stage.set_up()
+            began_at = await stage.cluster.plan(self._story.steps)
+            self._fault_at = began_at + timedelta(seconds=self._story.fault_at_s)
+            if self._story.target:
+                self._target = await stage.part(self._story.target)
+            await self._until_over()
+            return await self._ending()
+        except AegisError as error:
+            return self._failed(str(error))
+        finally:
+            await stage.tear_down()
+
+    async def _until_over(self) -> None:
+        over_since: datetime | None = None
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                self._seen = await asyncio.to_thread(self._look)
+            except TemporaryError:
+                continue  # the Backend is one of those that are killed
+            await self._act()
+            now = self._stage.clock.now()
+            if now > self._fault_at + timedelta(seconds=self._story.within_s):
+                return
+            over_since = (over_since or now) if self._is_over() else None
+            settled = timedelta(seconds=self._story.settled_for_s)
+            if over_since is not None and now - over_since >= settled:
+                return
+
+    def _look(self) -> Seen:
+        api = self._stage.api()
+        found = api.get("/api/v1/remediations", limit=200)["remediations"]
+        return Seen(
+            incidents=api.get("/api/v1/incidents", limit=200)["incidents"],
+            remediations=[Remediation.model_validate(one) for one in found],
+            notifications=api.get("/api/v1/notifications", limit=200)["notifications"],
+        )
+
+    def _is_over(self) -> bool:
+        """Whether what must happen has happened; what must not happen needs its whole time."""
+        if self._left:
+            return False
+        expected = self._story.expect
+        if expected.result in (UNTOUCHED, QUIET) and not (expected.notified or expected.reason):
+            return False
+        if any(one.state not in _OVER for one in self._seen.remediations):
+            return False
+        return not self._complaints()
+
+    async def _act(self) -> None:
+        for act in list(self._left):
+            if self._has_come(act.when):
+                self._left.remove(act)
+                await self._carry_out(act)
+                self._done.add(act.name)
+
+    def _has_come(self, when: When) -> bool:
+        if self._stage.clock.now() < self._fault_at + timedelta(seconds=when.after_s):
+            return False
+        if when.remediation and not any(one.state in when.remediation for one in self._seen.remediations):
+            return False
+        if when.incident and not self._seen.incidents:
+            return False
+        return not when.done or when.done in self._done
+
+    async def _carry_out(self, act: Act) -> None:
+        if act.kill is not None:
+            await self._stage.killed_and_started_again(act.kill)
+        if act.step is not None:
+            await self._stage.cluster.do(act.step)
+        if act.request is not None or act.approve:
+            try:
+                await asyncio.to_thread(self._speak, act)
+            except AegisError as error:
+                if not act.must_fail:
+                    self._problems.append(f"{act.name or act.person}: {error}")
+            else:
+                if act.must_fail:
+                    self._problems.append(f"{act.name or act.person}: the API should have refused it")
+
+    def _speak(self, act: Act) -> None:
+        api = self._stage.api(act.person)
+        if act.request is not None:
+            namespace, kind, name = self._target.split("/")
+            action = {"kind": act.request, **self._parameters(act)}
+            body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": self._story.title}
+            api.post("/api/v1/remediations", body)
+        if act.approve:
+            waiting = next(one for one in self._seen.remediations if one.state is RemediationState.AWAITING_APPROVAL)
+            assert waiting.plan is not None
+            api.post(f"/api/v1/remediations/{waiting.id}/approve", {"plan_hash": waiting.plan.hash, "comment": "demo"})
+
+    def _parameters(self, act: Act) -> dict[str, Any]:
+        name = self._target.rpartition("/")[2]
+        return {
+            key: value.replace("@name", name) if isinstance(value, str) else value
+            for key, value in act.parameters.items()
+        }
+
+    async def _ending(self) -> Ending:
+        expected = self._story.expect
+        main = self._main_remediation()
+        incident = self._main_incident()
+        problems = [
+            *self._problems,
+            *self._complaints(),
+            *await self._wrong_causes(),
+            *await self._wrong_writes(),
+        ]
+        audit = await asyncio.to_thread(self._audit)
+        problems += audit["problems"]
+        detected = self._after(datetime.fromisoformat(incident["opened_at"])) if incident else None
+        return Ending(
+            story=self._story.name,
+            fault=self._story.fault,
+            target=self._target,
+            detected_after_s=detected,
+            verified_after_s=_verified_after(main, self._fault_at),
+            cause=_cause(incident),
+            action=main.proposal.action.kind.value if main else None,
+            decision=_decision(main),
+            result=self._result(),
+            expected=expected.result,
+            ok=not problems,
+            problems=tuple(problems),
+            audit=audit,
+        )
+
+    def _failed(self, why: str) -> Ending:
+        story = self._story
+        return Ending(
+            story=story.name, fault=story.fault, target=self._target, detected_after_s=None, verified_after_s=None,
+            cause=None, action=None, decision=None, result="failed", expected=story.expect.result, ok=False,
+            problems=(why,),
+        )  # fmt: skip
+
+    def _main_remediation(self) -> Remediation | None:
+        """Return the remediation that the story is about: on its target, the first one that came furthest."""
+        about = [one for one in self._seen.remediations if str(one.proposal.owner) == self._target]
+        found = about or self._seen.remediations
+        return max(found, key=lambda one: (len(one.outcomes), one.plan is not None), default=None)
+
+    def _main_incident(self) -> dict[str, Any] | None:
+        after = [one for one in self._seen.incidents if datetime.fromisoformat(one["opened_at"]) >= self._fault_at]
+        return min(after, key=lambda one: str(one["opened_at"]), default=None)
+
+    def _result(self) -> str:
+        expected = self._story.expect.result
+        if expected in (UNTOUCHED, QUIET) and not any(one.outcomes and _acted(one) for one in self._seen.remediations):
+            ordered = any(one.state in _ORDERED for one in self._seen.remediations)
+            return UNTOUCHED if ordered or expected == UNTOUCHED else QUIET
+        main = self._main_remediation()
+        if main is None:
+            return "nothing"
+        stages = [outcome.stage.value for outcome in main.outcomes]
+        return "undone" if "undone" in stages else main.state.value
+
+    def _complaints(self) -> list[str]:
+        """Return what is not as it must be, of what the public API shows."""
+        expected = self._story.expect
+        found = []
+        if self._result() != expected.result:
+            found.append(f"ended {self._result()}, must end {expected.result}: {self._why()}")
+        main = self._main_remediation()
+        if expected.action is not None and (main is None or main.proposal.action.kind is not expected.action):
+            found.append(f"must take {expected.action}")
+        if expected.reason and not any(expected.reason in text for text in self._reasons()):
+            found.append(f"nobody said {expected.reason!r}: {self._reasons()}")
+        stages = {outcome.stage.value for outcome in main.outcomes} | {main.state.value} if main else set()
+        found += [f"was never {state}" for state in expected.passed if state.value not in stages]
+        kinds = [one["kind"] for one in self._seen.notifications]
+        for kind, count in expected.notified.items():
+            if kinds.count(kind) != count:
+                found.append(f"{kinds.count(kind)} notifications of kind {kind}, must be {count}")
+        return found
+
+    async def _wrong_causes(self) -> list[str]:
+        expected = self._story.expect
+        if expected.cause is None:
+            return []
+        hypotheses = [
+            hypothesis
+            for one in self._seen.incidents
+            for hypothesis in ((one["diagnosis"] or {}).get("hypotheses") or [])[:1]
+        ]
+        causes = {(one["cause"], _name(one["subject"])) for one in hypotheses}
+        if expected.cause_at:
+            wanted = (expected.cause.value, await self._stage.part(expected.cause_at))
+            return [] if wanted in causes else [f"named {sorted(causes)} as the cause, must name {wanted}"]
+        return [] if any(cause == expected.cause for cause, _ in causes) else [f"named {sorted(causes)} as the cause"]
+
+    async def _wrong_writes(self) -> list[str]:
+        expected = self._story.expect
+        writes = await self._stage.cluster.writes_of("executor")
+        touched = [one for one in writes if one["resource"] != "events"]
+        if expected.result in (UNTOUCHED, QUIET) and touched:
+            return [f"{len(touched)} writes, and nothing was to be touched"]
+        if expected.writes is not None and len(touched) != expected.writes:
+            return [f"{len(touched)} writes to workloads in the API server's log, must be {expected.writes}"]
+        return []
+
+    def _audit(self) -> dict[str, Any]:
+        """Export the audit trail, and verify it with nothing but the public key."""
+        api = self._stage.api()
+        file = self._stage.folder / "audit.jsonl"
+        with file.open("wb") as out:
+            for line in api.lines("/api/v1/audit/export"):
+                out.write(line + b"\n")
+        entries, checkpoints = read_export(file)
+        key = PublicKey.from_text(self._stage.secrets.public_key)
+        problems = [f"audit: {one}" for one in broken_links(entries, checkpoints, key=key)]
+        return {"entries": len(entries), "checkpoints": len(checkpoints), "problems": problems}
+
+    def _reasons(self) -> list[str]:
+        texts = [one.reason for one in self._seen.remediations]
+        return [*texts, *(outcome.reason for one in self._seen.remediations for outcome in one.outcomes)]
+
+    def _why(self) -> str:
+        states = [f"{one.proposal.action.kind} {one.state}: {one.reason}" for one in self._seen.remediations]
+        return "; ".join(states) or "no remediation"
+
+    def _after(self, moment: datetime) -> float:
+        return round((moment - self._fault_at).total_seconds(), 1)
+
+
+_ORDERED = frozenset({RemediationState.ORDERED, RemediationState.BLOCKED, RemediationState.EXPIRED})
+
+
+def _acted(remediation: Remediation) -> bool:
+    return any(
+        outcome.stage.value in ("settling", "kept", "held", "undoing", "undone") for outcome in remediation.outcomes
+    )
+
+
+def _verified_after(remediation: Remediation | None, fault_at: datetime) -> float | None:
+    if remediation is None:
+        return None
+    found = [one.at for one in remediation.outcomes if one.stage.value in ("kept", "held", "undoing")]
+    return round((found[0] - fault_at).total_seconds(), 1) if found else None
+
+
+def _cause(incident: dict[str, Any] | None) -> str | None:
+    hypotheses = ((incident or {}).get("diagnosis") or {}).get("hypotheses") or []
+    return f"{hypotheses[0]['cause']} of {_name(hypotheses[0]['subject'])}" if hypotheses else None
+
+
+def _decision(remediation: Remediation | None) -> str | None:
+    if remediation is None or remediation.decision is None:
+        return None
+    approvers = [approval.approver for approval in remediation.approvals]
+    return (
+        f"approved by {', '.join(approvers)}"
+        if approvers
+        else f"{remediation.decision.effect} by {remediation.decision.rule}"
+    )
+
+
+def _name(workload: dict[str, str]) -> str:
+    return f"{workload['namespace']}/{workload['kind']}/{workload['name']}"

@@ -1,0 +1,121 @@
+"""A story as it stands in a file: what goes wrong in a cluster, what people do, and how it must end."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from aegis.contracts.actions import ActionKind
+from aegis.contracts.diagnoses import CauseKind
+from aegis.contracts.remediations import RemediationState
+from aegis.kit.errors import InvalidError
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class When(_Strict):
+    """A moment in a story: all that is named must hold."""
+
+    after_s: float = 0
+    """Seconds of the story's clock since the fault."""
+    remediation: tuple[RemediationState, ...] = ()
+    """Some remediation is in one of these states."""
+    incident: bool = False
+    """Some incident is open."""
+    done: str = ""
+    """Another act with this name is done."""
+
+
+class Act(_Strict):
+    """Something that a person does through the public API, or that befalls a process."""
+
+    name: str = ""
+    when: When = When()
+    request: ActionKind | None = None
+    """`person` requests this action on the story's target."""
+    parameters: dict[str, Any] = {}
+    approve: bool = False
+    must_fail: bool = False
+    """The API must refuse it."""
+    person: str = "admin"
+    kill: Literal["backend", "ai-engine", "executor"] | None = None
+    """The process is killed, and started again as a kubelet would."""
+    step: dict[str, Any] | None = None
+    """A step in the world (`aegis.simulator.world.faults`)."""
+
+
+class Expected(_Strict):
+    """How the story must end."""
+
+    result: str
+    """A remediation's last state, `untouched` (nothing was written), or `quiet` (nothing was even ordered)."""
+    cause: CauseKind | None = None
+    cause_at: str = ""
+    """The workload that must be named as the cause; `@store` and the like are parts of the topology."""
+    action: ActionKind | None = None
+    reason: str = ""
+    """Must occur in what the refusal, denial or block says."""
+    passed: tuple[RemediationState, ...] = ()
+    """States the remediation must have been in on the way."""
+    notified: dict[str, int] = {}
+    """How many notifications of which kind there must be."""
+    writes: int | None = None
+    """How many writes to workloads the API server's log must show; undoing is one, letting go of fields none."""
+
+
+class Person(_Strict):
+    name: str
+    role: Literal["viewer", "operator", "approver", "admin"]
+
+
+class Story(_Strict):
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    title: str
+    fault: str
+    """What goes wrong, in a few words."""
+    target: str = ""
+    """What it happens to: `@entry`, `@client`, `@store`, `@worker`, or namespace/name."""
+    scenario: dict[str, Any] = {}
+    """`aegis.simulator.world.scenario`, less name, seed and steps."""
+    steps: tuple[dict[str, Any], ...]
+    """What happens in the world (`aegis.simulator.world.faults`), `at_s` seconds after Aegis is up."""
+    fault_at_s: float
+    rate: float = Field(default=30, gt=0, le=100)
+    """Seconds of the story per second of yours, unless the command says otherwise."""
+    people: tuple[Person, ...] = ()
+    policies: tuple[str, ...] = ()
+    acts: tuple[Act, ...] = ()
+    expect: Expected
+    within_s: float = 2400
+    """The story's longest time after the fault."""
+    settled_for_s: float = 0
+    """How long it must stay as it ended."""
+
+
+def load_story(file: Path) -> Story:
+    """Read a story.
+
+    Raises:
+        InvalidError: names the file, the field and what is wrong with it.
+    """
+    try:
+        return Story.model_validate(yaml.safe_load(file.read_text()))
+    except OSError as error:
+        raise InvalidError(f"story {file} cannot be read: {error.strerror}", field="story", value=str(file)) from error
+    except yaml.YAMLError as error:
+        raise InvalidError(f"story {file} is no YAML: {error}", field="story", value=str(file)) from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"])
+        raise InvalidError(f"story {file}, {field}: {first['msg']} (got {first['input']!r})", field=field) from error
+
+
+def find_stories(folder: Path) -> list[Story]:
+    """Read all stories of a folder, in the order of their numbers."""
+    files = sorted(folder.glob("*/story.yaml"))
+    if not files:
+        raise InvalidError(f"no stories in {folder}", field="--examples", value=str(folder))
+    return [load_story(file) for file in files]

@@ -1,0 +1,61 @@
+"""`aegis`: the commands, and how their errors are told."""
+
+import sys
+
+import typer
+
+from aegis import __version__
+from aegis.cli import audit, incidents, login, notifications, people, policies, remediations, simulate, status, switches
+from aegis.cli.demo.command import demo
+from aegis.cli.output import errors
+from aegis.kit.errors import AegisError
+
+app = typer.Typer(
+    name="aegis",
+    help="Self-healing for Kubernetes that undoes its own mistakes and proves what it did.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+app.command("demo")(demo)
+app.command("status")(status.status)
+app.command("pause")(switches.pause)
+app.command("resume")(switches.resume)
+app.command("login")(login.login)
+app.command("logout")(login.logout)
+app.command("simulate", hidden=True)(simulate.simulate)
+app.add_typer(incidents.app, name="incidents")
+app.add_typer(remediations.app, name="remediations")
+app.add_typer(policies.app, name="policies")
+app.add_typer(audit.app, name="audit")
+app.add_typer(people.app, name="people")
+app.add_typer(notifications.app, name="notifications")
+
+
+def _version(value: bool) -> None:
+    if value:
+        typer.echo(f"aegis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Say which version."),
+) -> None:
+    pass
+
+
+def run() -> None:
+    try:
+        app()
+    except AegisError as error:
+        errors.print(f"[bold red]error:[/bold red] {error.message}", highlight=False, markup=True)
+        if error.hint:
+            errors.print(f"[bold]hint:[/bold] {error.hint}", highlight=False)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    run()

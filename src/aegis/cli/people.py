@@ -1,0 +1,33 @@
+"""The commands of `aegis people`."""
+
+from typing import Annotated
+
+import typer
+
+from aegis.cli.api import connect
+from aegis.cli.output import Format, Output, console, print_rows
+
+app = typer.Typer(help="Who may do what.", no_args_is_help=True)
+
+Role = Annotated[str, typer.Option(help="viewer, operator, approver or admin.")]
+Namespaces = Annotated[list[str] | None, typer.Option("--namespace", help="Where; a pattern such as shop-*.")]
+
+
+@app.command("list")
+def list_(output: Output = Format.TABLE) -> None:
+    """Show people and their roles."""
+    found = connect().get("/api/v1/people")
+    print_rows(found, columns=("name", "grants", "disabled"), output=output, empty="nobody")
+
+
+@app.command()
+def add(
+    name: str,
+    role: Role,
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, confirmation_prompt=True)],
+    namespace: Namespaces = None,
+) -> None:
+    """Add a person with one role."""
+    grant = {"role": role, "namespaces": namespace or ["*"]}
+    connect().post("/api/v1/people", {"name": name, "password": password, "grants": [grant]})
+    console.print(f"{name} is {role} in {', '.join(grant['namespaces'])}")

@@ -1,0 +1,89 @@
+"""A program of ours as a child process: its log in a file, its end never forgotten."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+
+from aegis.kit.clock import SystemClock
+from aegis.kit.errors import UpstreamError
+
+READY_WITHIN_S = 60.0
+STOP_WITHIN_S = 12.0
+_A_MOMENT = timedelta(seconds=0.05)
+_KEPT = ("PATH", "HOME", "LANG", "TMPDIR", "VIRTUAL_ENV", "PYTHONPATH", "SSL_CERT_FILE")
+"""What a child inherits; everything else that it knows stands in its settings."""
+
+
+class Process:
+    """`python -m module …` with exactly these settings."""
+
+    def __init__(self, name: str, arguments: list[str], *, settings: Mapping[str, str], log: Path) -> None:
+        self.name = name
+        self._arguments = arguments
+        self._settings = dict(settings)
+        self.log = log
+        self._child: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        inherited = {key: os.environ[key] for key in _KEPT if key in os.environ}  # noqa: TID251 (handed on, not read)
+        with self.log.open("ab") as log:
+            self._child = await asyncio.create_subprocess_exec(
+                sys.executable,
+                *self._arguments,
+                env=inherited | self._settings,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    async def ready(self, url: str) -> None:
+        """Wait until the address answers with success.
+
+        Raises:
+            UpstreamError: it ended, or took too long; with the end of its log.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READY_WITHIN_S
+        async with httpx.AsyncClient(timeout=2) as http:
+            while True:
+                try:
+                    if (await http.get(url)).is_success:
+                        return
+                except httpx.TransportError:
+                    pass
+                if not self.is_running or loop.time() > deadline:
+                    raise UpstreamError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
+                await SystemClock().sleep(_A_MOMENT)
+
+    @property
+    def is_running(self) -> bool:
+        return self._child is not None and self._child.returncode is None
+
+    @property
+    def pid(self) -> int | None:
+        return self._child.pid if self._child is not None else None
+
+    async def stop(self) -> None:
+        """Ask it to end; insist after a while."""
+        if self._child is None or self._child.returncode is not None:
+            return
+        self._child.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(self._child.wait(), STOP_WITHIN_S)
+        except TimeoutError:
+            await self.kill()
+
+    async def kill(self) -> None:
+        """End it at once, in the middle of whatever it does."""
+        if self._child is not None and self._child.returncode is None:
+            self._child.kill()
+            await self._child.wait()
+
+    def tail(self, characters: int = 3000) -> str:
+        return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""

@@ -1,0 +1,40 @@
+"""The secrets that one installation needs, made strong and made once."""
+
+import base64
+import secrets
+from dataclasses import dataclass, field
+
+from aegis.kit.signing import PrivateKey
+
+KEY_BYTES = 32
+
+
+def _random_key() -> str:
+    return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
+
+
+def _service_key(service: str) -> str:
+    return f"aegis-service.{service}.{secrets.token_urlsafe(32)}"
+
+
+@dataclass(frozen=True)
+class Secrets:
+    """The private half of the signing key is for the Backend only; the Executor gets the public one."""
+
+    signing_key: str = field(default_factory=_random_key)
+    witness_key: str = field(default_factory=_random_key)
+    data_key: str = field(default_factory=_random_key)
+    ai_engine_key: str = field(default_factory=lambda: _service_key("ai-engine"))
+    executor_key: str = field(default_factory=lambda: _service_key("executor"))
+    alertmanager_key: str = field(default_factory=lambda: _service_key("alertmanager"))
+    admin_password: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+
+    @property
+    def public_key(self) -> str:
+        return PrivateKey.from_text(self.signing_key).public.to_text()
+
+    @property
+    def service_keys(self) -> str:
+        """As the Backend's settings take them."""
+        keys = {"ai-engine": self.ai_engine_key, "executor": self.executor_key, "alertmanager": self.alertmanager_key}
+        return ",".join(f"{service}={key}" for service, key in keys.items())

@@ -1,0 +1,146 @@
+"""The commands of `aegis remediations`."""
+
+from typing import Annotated, Any
+
+import typer
+
+from aegis.cli.api import connect
+from aegis.cli.output import Format, Output, console, print_json, print_one, print_rows
+from aegis.kit.errors import InvalidError
+
+app = typer.Typer(help="What Aegis did, does and would do about it.", no_args_is_help=True)
+
+_COLUMNS = ("id", "state", "action", "target", "cause", "proposed_by", "reason")
+
+
+@app.command("list")
+def list_(
+    state: Annotated[str | None, typer.Option(help="Such as awaiting_approval, kept or undone.")] = None,
+    incident: Annotated[str | None, typer.Option(help="Only those of one incident.")] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 50,
+    output: Output = Format.TABLE,
+) -> None:
+    """Show remediations, newest first."""
+    found = connect().get("/api/v1/remediations", state=state, incident_id=incident, limit=limit)["remediations"]
+    rows = found if output is Format.JSON else [_row(one) for one in found]
+    print_rows(rows, columns=_COLUMNS, output=output, empty="no remediations")
+
+
+@app.command()
+def show(remediation_id: str, output: Output = Format.TABLE) -> None:
+    """Show one remediation: its plan, what checks and policy said, and what came of it."""
+    found = connect().get(f"/api/v1/remediations/{remediation_id}")
+    if output is Format.JSON:
+        print_json(found)
+        return
+    plan = found["plan"] or {}
+    row = _row(found) | {
+        "rationale": found["proposal"]["rationale"],
+        "plan": plan.get("summary"),
+        "plan_hash": plan.get("hash"),
+        "requests": plan.get("requests"),
+        "changes": [_change(change) for change in plan.get("changes", [])],
+        "undo": [_change(change) for change in plan.get("undo_changes", [])],
+        "checks": [f"{check['verdict']:<12} {check['name']} {check['reason']}" for check in found["checks"]],
+        "decision": _decision(found["decision"]),
+        "approvals": [f"{one['approver']} {one['verdict']} {one['comment']}" for one in found["approvals"]],
+        "history": [f"{one['at']} {one['stage']}: {one['reason']}" for one in found["outcomes"]],
+    }
+    fields = (*_COLUMNS, "rationale", "plan", "plan_hash", "requests", "changes", "undo", "checks", "decision",
+              "approvals", "history")  # fmt: skip
+    print_one(row, fields=fields, output=output)
+
+
+@app.command()
+def request(
+    workload: Annotated[str, typer.Argument(help="namespace/Kind/name, such as shop/Deployment/web.")],
+    action: Annotated[str, typer.Argument(help="Such as raise_memory or rollback_rollout.")],
+    because: Annotated[str, typer.Option(help="Why you want it; kept in the audit trail.")],
+    parameter: Annotated[list[str] | None, typer.Option("--set", help="name=value, such as container=web.")] = None,
+    output: Output = Format.TABLE,
+) -> None:
+    """Ask for an action. It is rehearsed and decided like any other; you cannot approve it yourself."""
+    namespace, kind, name = _workload(workload)
+    asked = {"kind": action} | dict(_parameter(text) for text in parameter or [])
+    body = {"namespace": namespace, "kind": kind, "name": name, "action": asked, "reason": because}
+    answer = connect().post("/api/v1/remediations", body)
+    if output is Format.JSON:
+        print_json(answer)
+    else:
+        console.print(f"{answer['remediation_id']} is requested; `aegis remediations show` shows its plan soon")
+
+
+@app.command()
+def approve(
+    remediation_id: str,
+    plan: Annotated[str | None, typer.Option(help="The plan's hash; by default the one shown now.")] = None,
+    comment: Annotated[str, typer.Option()] = "",
+) -> None:
+    """Say yes to exactly the plan that is shown."""
+    api = connect()
+    plan_hash = plan or (api.get(f"/api/v1/remediations/{remediation_id}")["plan"] or {}).get("hash", "")
+    api.post(f"/api/v1/remediations/{remediation_id}/approve", {"plan_hash": plan_hash, "comment": comment})
+    console.print(f"{remediation_id} is approved, for plan {plan_hash[:12]}")
+
+
+@app.command()
+def reject(remediation_id: str, comment: Annotated[str, typer.Option()] = "") -> None:
+    """Say no."""
+    connect().post(f"/api/v1/remediations/{remediation_id}/reject", {"comment": comment})
+    console.print(f"{remediation_id} is rejected")
+
+
+@app.command()
+def undo(remediation_id: str) -> None:
+    """Take back what was done, as far as the fields still hold it."""
+    connect().post(f"/api/v1/remediations/{remediation_id}/undo")
+    console.print(f"{remediation_id} is being taken back")
+
+
+def _row(found: dict[str, Any]) -> dict[str, Any]:
+    proposal = found["proposal"]
+    target = proposal["target"]
+    return {
+        "id": found["id"],
+        "state": found["state"],
+        "action": proposal["action"]["kind"],
+        "target": f"{target['namespace']}/{target['kind']}/{target['name']}",
+        "cause": proposal["cause"],
+        "proposed_by": proposal["proposed_by"],
+        "reason": found["reason"],
+    }
+
+
+def _change(change: dict[str, Any]) -> str:
+    return f"{change['path']}: {change['before']} -> {change['after']}"
+
+
+def _decision(decision: dict[str, Any] | None) -> str | None:
+    return f"{decision['effect']}: {'; '.join(decision['reasons'])}" if decision else None
+
+
+def _workload(text: str) -> tuple[str, str, str]:
+    match text.split("/"):
+        case [namespace, kind, name]:
+            return namespace, kind, name
+        case [namespace, name]:
+            return namespace, "Deployment", name
+        case _:
+            raise InvalidError(
+                f"{text!r} is not namespace/Kind/name",
+                field="workload",
+                value=text,
+                hint="Such as shop/Deployment/web.",
+            )
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise InvalidError(f"--set {text!r} is not name=value", field="--set", value=text)
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, {"true": True, "false": False}.get(value, value)
