@@ -185,7 +185,7 @@ class _Answer:
 
 
 def score(report: ReplayReport, label: Mapping[str, Any]) -> Score:
-    """Compare with a label. What it says after a person's fix counts no more for it; what it does still counts against it."""
+    """Compare with a label. After a person's fix nothing counts for it any more, and harm still counts against it."""
     until = float(label["fix"]["at"]) if label.get("fix") else float("inf")
     proposals = [one for one in report.proposals if one.at <= until]
     calls = [one for one in report.diagnoses if one.needs_person and one.at <= until]

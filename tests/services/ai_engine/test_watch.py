@@ -1,0 +1,167 @@
+"""The watch against an API server that behaves, and one that does not."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from datetime import timedelta
+
+import httpx2
+import pytest
+from tests.services.ai_engine.cluster import PretendApi
+from tests.unit.ai_engine.builders import START, meta
+
+from aegis.ai_engine.ports import ObjectChange
+from aegis.ai_engine.sources.kubernetes import PATHS, KubernetesSource, pod_metrics
+from aegis.kit.clock import ScaledClock
+from aegis.kit.errors import NotFoundError
+
+
+class Watched:
+    """A source over a pretend API server; time runs a thousand times faster, so that back-off costs nothing."""
+
+    def __init__(self) -> None:
+        self.api = PretendApi()
+        http = httpx2.AsyncClient(transport=self.api, base_url="http://api")
+        self.clock = ScaledClock(START, 1000.0)
+        self.source = KubernetesSource(http, self.clock, watch_timeout=timedelta(seconds=240))
+        self.seen: list[ObjectChange] = []
+
+    def names(self, *, deleted: bool = False) -> list[str]:
+        self.seen += self.source.take_changes()
+        return [one.object["metadata"]["name"] for one in self.seen if one.deleted is deleted]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(400):
+            if holds():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("it did not come to hold")
+
+
+@pytest.fixture
+async def watched() -> AsyncIterator[Watched]:
+    made = Watched()
+    yield made
+    await made.source.close()
+
+
+def pod(name: str) -> dict[str, object]:
+    return {"metadata": meta(name, created=START)}
+
+
+async def test_what_is_there_and_what_comes_is_seen(watched: Watched) -> None:
+    watched.api.put("pods", pod("first"))
+    watched.source.start()
+
+    await watched.until(lambda: watched.names() == ["first"])
+    await watched.until(lambda: "pods" in watched.api.watching)
+    watched.api.put("pods", pod("second"))
+
+    await watched.until(lambda: watched.names() == ["first", "second"])
+
+
+async def test_owners_come_before_what_they_own(watched: Watched) -> None:
+    watched.api.put("pods", pod("a-pod"))
+    watched.api.put("deployments", {"metadata": meta("a-deployment", created=START)})
+    watched.source.start()
+
+    await watched.until(lambda: watched.names() == ["a-deployment", "a-pod"])
+
+
+async def test_nothing_is_said_before_everything_was_listed(watched: Watched) -> None:
+    watched.api.failures["replicasets"] = [httpx2.Response(500)] * 200
+    watched.api.put("pods", pod("first"))
+    watched.source.start()
+    await watched.until(lambda: len(watched.api.watching) == len(PATHS) - 1)
+
+    assert watched.names() == []
+    assert watched.source.as_of() is None
+    assert "replicasets" in watched.source.troubles()
+
+
+async def test_a_resource_that_may_not_be_read_does_not_stop_the_others(watched: Watched) -> None:
+    watched.api.failures["poddisruptionbudgets"] = [httpx2.Response(403)] * 200
+    watched.api.put("pods", pod("first"))
+    watched.source.start()
+
+    await watched.until(lambda: watched.names() == ["first"])
+
+    assert watched.source.as_of() is not None
+    assert list(watched.source.troubles()) == ["poddisruptionbudgets"]
+
+
+async def test_a_watch_that_ends_goes_on_where_it_was(watched: Watched) -> None:
+    watched.source.start()
+    await watched.until(lambda: "pods" in watched.api.watching)
+    watched.api.put("pods", pod("first"))
+    await watched.until(lambda: watched.names() == ["first"])
+
+    watched.api.hang_up("pods")
+    await watched.until(lambda: "pods" in watched.api.watching)
+    watched.api.put("pods", pod("second"))
+
+    await watched.until(lambda: watched.names() == ["first", "second"])
+    assert sum(one.startswith("pods?limit") for one in watched.api.requests) == 1
+    assert any(one.startswith("pods?watch") and "resourceVersion=101" in one for one in watched.api.requests)
+
+
+async def test_a_version_that_is_gone_means_list_again_and_notice_what_went(watched: Watched) -> None:
+    watched.api.put("pods", pod("goes"))
+    watched.api.put("pods", pod("stays"))
+    watched.source.start()
+    await watched.until(lambda: "pods" in watched.api.watching)
+
+    del watched.api.objects["pods"]["uid-goes"]
+    watched.api.say("pods", "ERROR", {"code": 410, "message": "too old resource version"})
+
+    await watched.until(lambda: watched.names(deleted=True) == ["goes"])
+    assert watched.names().count("stays") == 2
+
+
+async def test_bookmarks_move_the_version_and_change_nothing(watched: Watched) -> None:
+    watched.source.start()
+    await watched.until(lambda: "pods" in watched.api.watching)
+
+    watched.api.say("pods", "BOOKMARK", {"metadata": {"resourceVersion": "4711"}})
+    watched.api.hang_up("pods")
+
+    await watched.until(lambda: any("resourceVersion=4711" in one for one in watched.api.requests))
+    assert watched.names() == []
+
+
+async def test_an_api_server_that_is_gone_makes_the_picture_old(watched: Watched) -> None:
+    watched.source.start()
+    await watched.until(lambda: len(watched.api.watching) == len(PATHS))
+    watched.api.is_up = False
+    watched.api.hang_up()
+    await watched.until(lambda: len(watched.source.troubles()) == len(PATHS))
+    at = watched.source.as_of()
+
+    await asyncio.sleep(0.05)
+
+    assert watched.source.as_of() == at
+    assert at is not None
+    assert watched.clock.now() - at > timedelta(seconds=10)
+
+    watched.api.is_up = True
+    await watched.until(lambda: not watched.source.troubles())
+
+
+async def test_a_server_that_says_when_to_come_back_is_obeyed(watched: Watched) -> None:
+    watched.api.failures["pods"] = [httpx2.Response(429, headers={"Retry-After": "100"})]
+    watched.source.start()
+    await watched.until(lambda: "nodes" in watched.api.watching)
+    await asyncio.sleep(0.03)
+    asked_early = sum(one.startswith("pods") for one in watched.api.requests)
+
+    await watched.until(lambda: "pods" in watched.api.watching)
+
+    assert asked_early == 1
+
+
+async def test_no_metrics_server_is_a_plain_answer() -> None:
+    http = httpx2.AsyncClient(transport=PretendApi(), base_url="http://api")
+
+    with pytest.raises(NotFoundError, match="no metrics-server"):
+        [one async for one in pod_metrics(http)]
+
+    await http.aclose()
