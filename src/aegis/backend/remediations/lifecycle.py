@@ -1,7 +1,7 @@
 """The one state machine of a remediation: which state follows which. Pure.
 
     proposed → rehearsing → deciding → awaiting_approval → ordered ⇄ blocked → acting → settling → kept
-                                                                                            ├→ held → released
+                                                                                            ├→ held → undoing → released
                                                                                             └→ undoing → undone
 
 and from each of them the ways out: refused, denied, expired, observed, cancelled, escalated.
@@ -20,12 +20,13 @@ _TRANSITIONS: Mapping[S, frozenset[S]] = {
     S.ORDERED: frozenset({S.ACTING, S.BLOCKED, S.REFUSED, S.EXPIRED, S.CANCELLED, S.ESCALATED}),
     S.BLOCKED: frozenset({S.ACTING, S.REFUSED, S.EXPIRED, S.CANCELLED, S.ESCALATED}),
     # A write that its own preconditions stopped changed nothing: that is a refusal.
-    S.ACTING: frozenset({S.SETTLING, S.UNDOING, S.REFUSED, S.ESCALATED}),
+    S.ACTING: frozenset({S.SETTLING, S.REFUSED, S.ESCALATED}),
     S.SETTLING: frozenset({S.KEPT, S.HELD, S.UNDOING, S.ESCALATED}),
-    S.HELD: frozenset({S.RELEASED, S.UNDOING, S.KEPT, S.ESCALATED}),
+    S.HELD: frozenset({S.UNDOING, S.ESCALATED}),
     # A person may take back what was kept, for as long as the fields still hold it.
     S.KEPT: frozenset({S.UNDOING}),
-    S.UNDOING: frozenset({S.UNDONE, S.ESCALATED}),
+    # Giving a temporary change back is an undo as well; it ends in `released`.
+    S.UNDOING: frozenset({S.UNDONE, S.RELEASED, S.ESCALATED}),
     S.UNDONE: frozenset({S.ESCALATED}),
     # Cancelled means that nobody wants it any more; it may have been acted on in that very moment.
     S.CANCELLED: frozenset({S.ACTING}),

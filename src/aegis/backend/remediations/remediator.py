@@ -104,11 +104,12 @@ class Remediator:
 
     async def step(self) -> None:
         """Do what follows from what was remembered. Each part is one transaction."""
+        # First of all: nobody decides or orders anything for an incident that is over.
+        await self._cancel_what_resolved()
         await self._rehearse_what_was_proposed()
         await self._decide_what_was_rehearsed()
         await self._follow_up_approvals()
         await self._give_up_on_rehearsals()
-        await self._cancel_what_resolved()
         await self._report_silence()
 
     async def take_rehearsal(self, tx: AsyncConnection, result: RehearsalResult) -> None:
@@ -137,7 +138,8 @@ class Remediator:
         if outcome.stage is not Stage.BLOCKED:
             await repository.finish_work(tx, outcome.order_id)
         now_in, then = S(row.state), state_of(outcome.stage)
-        if not is_allowed(now_in, then):
+        # What became of a person's order to undo is told by the order that it undoes, and by nothing else.
+        if outcome.order_id != row.order_id or not is_allowed(now_in, then):
             detail = {"stage": outcome.stage.value, "state": now_in.value, "reason": outcome.reason}
             await self.trail.record(tx, actor="service:executor", event="outcome:late", subject=row.id, detail=detail)
             return

@@ -91,8 +91,20 @@ class Beginner:
         elif self.ports.clock.now() >= row.expires_at:
             await self._conclude(row, Stage.REFUSED, "it was begun and never done, and it has expired", acted_at=None)
         else:
-            # It was not done; its preconditions and its stamp make a second try the same as the first.
+            await self._write_after_all(row, plan)
+
+    async def _write_after_all(self, row: Any, plan: KeptPlan) -> None:
+        """It was begun and not done. What allowed it then is looked at again: much may have changed meanwhile."""
+        no = await self._checked_again(Order.model_validate_json(row.order), plan)
+        if no is None:
+            # Its preconditions and its stamp make a second try the same as the first.
             await self.write(row, plan)
+        elif no.verdict is CheckVerdict.REFUSED:
+            reason = f"it was begun and never done, and now: {no.reason}"
+            await self._conclude(row, Stage.REFUSED, reason, guardrail=no.name, acted_at=None)
+        else:
+            async with self.ports.database.transaction() as tx:
+                await self.recorder.look_again(tx, row, after=self.ports.settings.look_interval)
 
     async def _was_done(self, row: Any, plan: KeptPlan) -> bool:
         target = await self.eyes.read(plan.shown.target)

@@ -14,12 +14,23 @@ from aegis.contracts.actions import ActionKind
 from aegis.contracts.approvals import Approval
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.targets import TargetRef
-from aegis.executor.guardrails.facts import Facts, Freeze, Limits, Object, Switches, controller_of
+from aegis.contracts.verifications import Judgement, VerificationRequest
+from aegis.executor.guardrails.checks import is_stale
+from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Object, Switches, controller_of
 from aegis.executor.journal import repository
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
 
 SAME_FIX_WINDOW = timedelta(days=1)
+VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
+"""Of real time."""
+
+_CONFIRMATIONS = {
+    Judgement.BETTER: Confirmation.GONE,
+    Judgement.NOT_YET: Confirmation.STILL_SO,
+    Judgement.WORSE: Confirmation.STILL_SO,
+    Judgement.UNKNOWN: Confirmation.UNKNOWN,
+}
 
 
 class Eyes:
@@ -50,9 +61,29 @@ class Eyes:
             rehearsing=rehearsing,
             decided_by_person=proposal.proposed_by.startswith("person:"),
         )
+        if is_stale(proposal, facts):
+            facts = replace(facts, confirmed=await self._confirmed(proposal))
         if owner is None or proposal.target.namespace is None:
             return await self._remembered(proposal, facts)
         return await self._remembered(proposal, await self._surroundings(proposal, facts, owner))
+
+    async def _confirmed(self, proposal: Proposal) -> Confirmation:
+        """Ask the AI Engine whether what it proposed this for is still so."""
+        now = self._ports.clock.now()
+        request = VerificationRequest(
+            remediation_id=proposal.id,
+            order_id=proposal.id,
+            incident_key=proposal.incident_key,
+            workload=proposal.owner.workload,
+            signals=proposal.signals,
+            acted_at=proposal.proposed_at,
+            settle_until=now,
+        )
+        try:
+            answer = await self._ports.verifier.verify(request, timeout=VERIFIER_ANSWERS_WITHIN)
+        except AegisError:
+            return Confirmation.UNKNOWN
+        return _CONFIRMATIONS[answer.judgement]
 
     async def read(self, ref: TargetRef) -> Object | None:
         return await self._ports.cluster.read(ref.api_version, ref.kind, ref.namespace, ref.name)

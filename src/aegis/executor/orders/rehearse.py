@@ -42,7 +42,7 @@ class Rehearser:
             facts = await self.eyes.look(rehearsal.proposal, rehearsing=True)
             return await self._worked_out(rehearsal, facts)
         except TemporaryError as error:
-            return self._result(rehearsal, RehearsalStatus.FAILED, reason=str(error))
+            return self._failed(rehearsal, str(error))
 
     async def _worked_out(self, rehearsal: Rehearsal, facts: Facts) -> RehearsalResult:
         proposal = rehearsal.proposal
@@ -50,16 +50,16 @@ class Rehearser:
         if not _says_no(checks):
             checks.append(run_preflight(proposal, facts))
         if _says_no(checks):
-            return self._refused(rehearsal, facts, checks)
+            return self._said_no(rehearsal, facts, checks)
         try:
             draft = REGISTRY[proposal.action.kind].draft(proposal, facts, order_id=rehearsal.order_id)
         except CannotPlanError as error:
             checks.append(CheckResult(name="plan", verdict=CheckVerdict.REFUSED, reason=str(error)))
-            return self._refused(rehearsal, facts, checks)
+            return self._said_no(rehearsal, facts, checks)
         checks.append(result_of("blast_radius", blast_radius_is_small(draft.disturbance, facts)))
         checks.append(await self.dry_run(draft.request))
         if _says_no(checks):
-            return self._refused(rehearsal, facts, checks)
+            return self._said_no(rehearsal, facts, checks)
         plan = await self._kept(rehearsal, facts, draft)
         return self._result(rehearsal, RehearsalStatus.PLANNED, checks=checks, facts=facts, plan=plan)
 
@@ -87,10 +87,18 @@ class Rehearser:
             )
         return shown
 
-    def _refused(self, rehearsal: Rehearsal, facts: Facts, checks: list[CheckResult]) -> RehearsalResult:
+    def _said_no(self, rehearsal: Rehearsal, facts: Facts, checks: list[CheckResult]) -> RehearsalResult:
+        """A refusal is for good; where data is missing it is worth another try until the rehearsal expires."""
         decisive = strictest(checks)
-        reason = f"{decisive.name}: {decisive.reason}" if decisive is not None else ""
-        return self._result(rehearsal, RehearsalStatus.REFUSED, reason=reason, checks=checks, facts=facts)
+        assert decisive is not None
+        reason = f"{decisive.name}: {decisive.reason}"
+        if decisive.verdict is CheckVerdict.REFUSED:
+            return self._result(rehearsal, RehearsalStatus.REFUSED, reason=reason, checks=checks, facts=facts)
+        return self._failed(rehearsal, reason)
+
+    def _failed(self, rehearsal: Rehearsal, reason: str) -> RehearsalResult:
+        log.warning("rehearsal %s of %s: %s", rehearsal.id, rehearsal.proposal.target, reason)
+        return self._result(rehearsal, RehearsalStatus.FAILED, reason=reason)
 
     def _result(
         self,

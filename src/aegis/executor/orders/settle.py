@@ -10,7 +10,7 @@ from aegis.contracts.verifications import Judgement, Verification, VerificationR
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.observe.health import unhealthy_because
 from aegis.executor.observe.judge import Follow, Look, Verdict, judge
-from aegis.executor.orders.look import Eyes
+from aegis.executor.orders.look import VERIFIER_ANSWERS_WITHIN, Eyes
 from aegis.executor.orders.record import Recorder
 from aegis.executor.orders.undo import Undoer
 from aegis.executor.ports import ExecutorPorts
@@ -18,8 +18,6 @@ from aegis.kit.errors import AegisError, TemporaryError
 
 FOREVER = timedelta(days=36500)
 """A person concludes it."""
-VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
-"""Of real time."""
 
 
 @dataclass(frozen=True)

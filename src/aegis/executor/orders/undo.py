@@ -45,7 +45,14 @@ class Undoer:
         """A person's order to take another one back: that order's row moves, this one is done with."""
         async with self.ports.database.transaction() as tx:
             undone = await repository.find(tx, row.undoes, locked=True)
-            if undone is None or undone.stage not in (Stage.KEPT, Stage.HELD, Stage.SETTLING):
+            if self.ports.clock.now() >= row.expires_at:
+                await self.recorder.move(tx, row, Stage.EXPIRED, reason=f"expired at {row.expires_at.isoformat()}")
+                return
+            if (
+                undone is None
+                or undone.plan_hash != row.plan_hash
+                or undone.stage not in (Stage.KEPT, Stage.HELD, Stage.SETTLING)
+            ):
                 stage = undone.stage if undone is not None else "not known here"
                 await self.recorder.move(tx, row, Stage.REFUSED, reason=f"order {row.undoes} is {stage}")
                 return
@@ -108,10 +115,14 @@ def _own_entry(target: Object | None) -> int | None:
 def _without_entry(target: Object, index: int) -> ExactRequest:
     metadata = target["metadata"]
     pointer = f"/metadata/managedFields/{index}"
+    # An empty list means "leave them as they are"; one empty entry means that nobody owns anything.
+    last = len(metadata["managedFields"]) == 1
     body = [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER},
-        {"op": "remove", "path": pointer},
+        {"op": "replace", "path": "/metadata/managedFields", "value": [{}]}
+        if last
+        else {"op": "remove", "path": pointer},
     ]
     path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
     return ExactRequest("PATCH", path, JSON_PATCH, orjson.dumps(body))
