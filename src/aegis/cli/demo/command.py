@@ -84,8 +84,8 @@ async def _play_all(
         order = sorted(stories, key=lambda story: -story.within_s)
         first = {order[0].name: _preferred_ports()}
         played = await asyncio.gather(*(_play(story, theatre, places, first.get(story.name)) for story in order))
-    by_name = {one.story: one for one in played}
-    return [by_name[story.name] for story in stories]
+    by_name = {story.name: endings for story, endings in zip(order, played, strict=True)}
+    return [ending for story in stories for ending in by_name[story.name]]
 
 
 def _preferred_ports() -> Ports:
@@ -97,16 +97,21 @@ def _preferred_ports() -> Ports:
     return ports
 
 
-async def _play(story: Story, theatre: Theatre, places: asyncio.Semaphore, ports: Ports | None) -> Ending:
+async def _play(story: Story, theatre: Theatre, places: asyncio.Semaphore, ports: Ports | None) -> list[Ending]:
     async with places:
         began = time.monotonic()
         errors.print(f"[dim]{story.name}: {story.title}[/dim]", highlight=False)
         stage = Stage(story, theatre, ports=ports or Ports.any(), epoch=time.time())  # noqa: TID251 (the clock's epoch)
-        ending = await Play(stage).run()
-        mark = "[green]ok[/green]" if ending.ok else "[red]not as it must[/red]"
-        took = time.monotonic() - began
-        cause = f", cause {ending.cause}" if ending.cause else ""
-        errors.print(f"{story.name}: {mark}, ended {ending.result}{cause} ({took:.0f} s)", highlight=False)
-        for problem in ending.problems:
-            errors.print(f"  {problem}", highlight=False, markup=False)
-        return ending
+        delay_s = random.Random(f"{theatre.seed} {story.name}").uniform(0, 30)  # noqa: S311 (a seed is one demo)
+        endings = await Play(stage, delay_s=delay_s).run()
+        for ending in endings:
+            _tell(ending, took_s=time.monotonic() - began)
+        return endings
+
+
+def _tell(ending: Ending, *, took_s: float) -> None:
+    mark = "[green]ok[/green]" if ending.ok else "[red]not as it must[/red]"
+    cause = f", cause {ending.cause}" if ending.cause else ""
+    errors.print(f"{ending.story}: {mark}, ended {ending.result}{cause} ({took_s:.0f} s)", highlight=False)
+    for problem in ending.problems:
+        errors.print(f"  {problem}", highlight=False, markup=False)

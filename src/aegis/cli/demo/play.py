@@ -7,7 +7,7 @@ from typing import Any
 
 from aegis.cli.audit import read_export
 from aegis.cli.demo.stage import Stage
-from aegis.cli.demo.story import Act, Story, When
+from aegis.cli.demo.story import Act, Case, Story, When
 from aegis.contracts.audit import broken_links
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.errors import AegisError, TemporaryError
@@ -52,48 +52,65 @@ class Ending:
 
 
 class Play:
-    def __init__(self, stage: Stage) -> None:
+    def __init__(self, stage: Stage, *, delay_s: float = 0.0) -> None:
+        """Take a stage, and by how much what happens on it is delayed: no two seeds have the same times."""
         self._stage = stage
         self._story: Story = stage.story
+        self._delay_s = delay_s
         self._seen = Seen()
         self._done: set[str] = set()
         self._left = list(self._story.acts)
         self._problems: list[str] = []
-        self._fault_at: datetime
-        self._target = ""
+        self._began_at: datetime
+        self._targets: dict[str, str] = {}
 
-    async def run(self) -> Ending:
-        """Play to the end; whatever goes wrong is in the ending."""
+    async def run(self) -> list[Ending]:
+        """Play to the end; whatever goes wrong is in the endings."""
         stage = self._stage
         try:
             await stage.set_up()
-            began_at = await stage.cluster.plan(self._story.steps)
-            self._fault_at = began_at + timedelta(seconds=self._story.fault_at_s)
-            if self._story.target:
-                self._target = await stage.part(self._story.target)
+            await self._begin()
             await self._until_over()
-            return await self._ending()
+            return await self._endings()
         except AegisError as error:
-            return self._failed(str(error))
+            return [self._failed(case, str(error)) for case in self._story.cases]
         finally:
             await stage.tear_down()
 
+    async def _begin(self) -> None:
+        steps = []
+        for step in self._story.steps:
+            resolved = await self._stage.resolved(step)
+            steps.append(resolved | {"at_s": resolved["at_s"] + self._delay_s})
+        self._began_at = await self._stage.cluster.plan(steps) + timedelta(seconds=self._delay_s)
+
     async def _until_over(self) -> None:
         over_since: datetime | None = None
+        last = self._began_at + timedelta(seconds=self._story.first_fault_s + self._story.within_s)
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
                 self._seen = await asyncio.to_thread(self._look)
             except TemporaryError:
                 continue  # the Backend is one of those that are killed
+            await self._find_targets()
             await self._act()
             now = self._stage.clock.now()
-            if now > self._fault_at + timedelta(seconds=self._story.within_s):
+            if now > last:
                 return
             over_since = (over_since or now) if self._is_over() else None
             settled = timedelta(seconds=self._story.settled_for_s)
             if over_since is not None and now - over_since >= settled:
                 return
+
+    async def _find_targets(self) -> None:
+        """Name the targets once they are there: some are made by a step."""
+        for case in self._story.cases:
+            if case.target and case.target not in self._targets and self._stage.clock.now() > self._fault_at(case):
+                self._targets[case.target] = await self._stage.find(case.target)
+
+    def _fault_at(self, case: Case) -> datetime:
+        return self._began_at + timedelta(seconds=case.at_s)
 
     def _look(self) -> Seen:
         api = self._stage.api()
@@ -106,14 +123,15 @@ class Play:
 
     def _is_over(self) -> bool:
         """Whether what must happen has happened; what must not happen needs its whole time."""
-        if self._left:
+        if self._left or any(one.state not in _OVER for one in self._seen.remediations):
             return False
-        expected = self._story.expect
+        return all(self._is_case_over(case) for case in self._story.cases)
+
+    def _is_case_over(self, case: Case) -> bool:
+        expected = case.expect
         if expected.result in (UNTOUCHED, QUIET) and not (expected.notified or expected.reason):
             return False
-        if any(one.state not in _OVER for one in self._seen.remediations):
-            return False
-        return not self._complaints()
+        return not self._complaints(case)
 
     async def _act(self) -> None:
         for act in list(self._left):
@@ -123,7 +141,8 @@ class Play:
                 self._done.add(act.name)
 
     def _has_come(self, when: When) -> bool:
-        if self._stage.clock.now() < self._fault_at + timedelta(seconds=when.after_s):
+        earliest = self._began_at + timedelta(seconds=self._story.first_fault_s + when.after_s)
+        if self._stage.clock.now() < earliest:
             return False
         if when.remediation and not any(one.state in when.remediation for one in self._seen.remediations):
             return False
@@ -135,7 +154,7 @@ class Play:
         if act.kill is not None:
             await self._stage.killed_and_started_again(act.kill)
         if act.step is not None:
-            await self._stage.cluster.do(act.step)
+            await self._stage.cluster.do(await self._stage.resolved(act.step))
         if act.request is not None or act.approve:
             try:
                 await asyncio.to_thread(self._speak, act)
@@ -149,8 +168,9 @@ class Play:
     def _speak(self, act: Act) -> None:
         api = self._stage.api(act.person)
         if act.request is not None:
-            namespace, kind, name = self._target.split("/")
-            action = {"kind": act.request, **self._parameters(act)}
+            namespace, kind, name = self._target_of(self._story.cases[0]).split("/")
+            parameters = {key: name if value == "@name" else value for key, value in act.parameters.items()}
+            action = {"kind": act.request, **parameters}
             body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": self._story.title}
             api.post("/api/v1/remediations", body)
         if act.approve:
@@ -158,82 +178,87 @@ class Play:
             assert waiting.plan is not None
             api.post(f"/api/v1/remediations/{waiting.id}/approve", {"plan_hash": waiting.plan.hash, "comment": "demo"})
 
-    def _parameters(self, act: Act) -> dict[str, Any]:
-        name = self._target.rpartition("/")[2]
-        return {
-            key: value.replace("@name", name) if isinstance(value, str) else value
-            for key, value in act.parameters.items()
-        }
+    def _target_of(self, case: Case) -> str:
+        return self._targets.get(case.target, "")
 
-    async def _ending(self) -> Ending:
-        expected = self._story.expect
-        main = self._main_remediation()
-        incident = self._main_incident()
-        problems = [
-            *self._problems,
-            *self._complaints(),
-            *await self._wrong_causes(),
-            *await self._wrong_writes(),
-        ]
+    async def _endings(self) -> list[Ending]:
         audit = await asyncio.to_thread(self._audit)
-        problems += audit["problems"]
-        detected = self._after(datetime.fromisoformat(incident["opened_at"])) if incident else None
+        writes = await self._stage.cluster.writes_of("executor")
+        return [await self._ending(case, audit, writes) for case in self._story.cases]
+
+    async def _ending(self, case: Case, audit: dict[str, Any], writes: list[dict[str, Any]]) -> Ending:
+        main, incident = self._main_remediation(case), self._main_incident(case)
+        problems = [*self._problems, *self._complaints(case), *await self._wrong_causes(case)]
+        problems += [*self._wrong_writes(case, writes), *audit["problems"]]
+        fault_at = self._fault_at(case)
         return Ending(
-            story=self._story.name,
-            fault=self._story.fault,
-            target=self._target,
-            detected_after_s=detected,
-            verified_after_s=_verified_after(main, self._fault_at),
+            story=self._name_of(case),
+            fault=case.fault,
+            target=self._target_of(case),
+            detected_after_s=_after(fault_at, datetime.fromisoformat(incident["opened_at"])) if incident else None,
+            verified_after_s=_verified_after(main, fault_at),
             cause=_cause(incident),
             action=main.proposal.action.kind.value if main else None,
             decision=_decision(main),
-            result=self._result(),
-            expected=expected.result,
+            result=self._result(case),
+            expected=case.expect.result,
             ok=not problems,
             problems=tuple(problems),
             audit=audit,
         )
 
-    def _failed(self, why: str) -> Ending:
-        story = self._story
+    def _name_of(self, case: Case) -> str:
+        return f"{self._story.name}/{case.name}" if case.name else self._story.name
+
+    def _failed(self, case: Case, why: str) -> Ending:
         return Ending(
-            story=story.name, fault=story.fault, target=self._target, detected_after_s=None, verified_after_s=None,
-            cause=None, action=None, decision=None, result="failed", expected=story.expect.result, ok=False,
-            problems=(why,),
+            story=self._name_of(case), fault=case.fault, target=self._target_of(case), detected_after_s=None,
+            verified_after_s=None, cause=None, action=None, decision=None, result="failed",
+            expected=case.expect.result, ok=False, problems=(why,),
         )  # fmt: skip
 
-    def _main_remediation(self) -> Remediation | None:
-        """Return the remediation that the story is about: on its target, the first one that came furthest."""
-        about = [one for one in self._seen.remediations if str(one.proposal.owner) == self._target]
-        found = about or self._seen.remediations
+    def _remediations_of(self, case: Case) -> list[Remediation]:
+        """Return the remediations of a case: those on its target; all of them where the story has one case."""
+        if len(self._story.cases) == 1:
+            return self._seen.remediations
+        return [one for one in self._seen.remediations if str(one.proposal.owner) == self._target_of(case)]
+
+    def _main_remediation(self, case: Case) -> Remediation | None:
+        """Return the remediation that came furthest."""
+        found = self._remediations_of(case)
         return max(found, key=lambda one: (len(one.outcomes), one.plan is not None), default=None)
 
-    def _main_incident(self) -> dict[str, Any] | None:
-        after = [one for one in self._seen.incidents if datetime.fromisoformat(one["opened_at"]) >= self._fault_at]
-        return min(after, key=lambda one: str(one["opened_at"]), default=None)
+    def _main_incident(self, case: Case) -> dict[str, Any] | None:
+        after = [
+            one for one in self._seen.incidents if datetime.fromisoformat(one["opened_at"]) >= self._fault_at(case)
+        ]
+        target = self._target_of(case)
+        about = [one for one in after if target in {_name(one["workload"]), *map(_name, one["affected"])}]
+        return min(about or after, key=lambda one: str(one["opened_at"]), default=None)
 
-    def _result(self) -> str:
-        expected = self._story.expect.result
-        if expected in (UNTOUCHED, QUIET) and not any(one.outcomes and _acted(one) for one in self._seen.remediations):
-            ordered = any(one.state in _ORDERED for one in self._seen.remediations)
+    def _result(self, case: Case) -> str:
+        expected = case.expect.result
+        found = self._remediations_of(case)
+        if expected in (UNTOUCHED, QUIET) and not any(_acted(one) for one in found):
+            ordered = any(one.state in _ORDERED for one in found)
             return UNTOUCHED if ordered or expected == UNTOUCHED else QUIET
-        main = self._main_remediation()
+        main = self._main_remediation(case)
         if main is None:
             return "nothing"
         stages = [outcome.stage.value for outcome in main.outcomes]
         return "undone" if "undone" in stages else main.state.value
 
-    def _complaints(self) -> list[str]:
+    def _complaints(self, case: Case) -> list[str]:
         """Return what is not as it must be, of what the public API shows."""
-        expected = self._story.expect
+        expected = case.expect
         found = []
-        if self._result() != expected.result:
-            found.append(f"ended {self._result()}, must end {expected.result}: {self._why()}")
-        main = self._main_remediation()
+        if self._result(case) != expected.result:
+            found.append(f"ended {self._result(case)}, must end {expected.result}: {self._why(case)}")
+        main = self._main_remediation(case)
         if expected.action is not None and (main is None or main.proposal.action.kind is not expected.action):
             found.append(f"must take {expected.action}")
-        if expected.reason and not any(expected.reason in text for text in self._reasons()):
-            found.append(f"nobody said {expected.reason!r}: {self._reasons()}")
+        if expected.reason and not any(expected.reason in text for text in self._reasons(case)):
+            found.append(f"nobody said {expected.reason!r}: {self._reasons(case)}")
         stages = {outcome.stage.value for outcome in main.outcomes} | {main.state.value} if main else set()
         found += [f"was never {state}" for state in expected.passed if state.value not in stages]
         kinds = [one["kind"] for one in self._seen.notifications]
@@ -242,8 +267,8 @@ class Play:
                 found.append(f"{kinds.count(kind)} notifications of kind {kind}, must be {count}")
         return found
 
-    async def _wrong_causes(self) -> list[str]:
-        expected = self._story.expect
+    async def _wrong_causes(self, case: Case) -> list[str]:
+        expected = case.expect
         if expected.cause is None:
             return []
         hypotheses = [
@@ -253,15 +278,18 @@ class Play:
         ]
         causes = {(one["cause"], _name(one["subject"])) for one in hypotheses}
         if expected.cause_at:
-            wanted = (expected.cause.value, await self._stage.part(expected.cause_at))
+            wanted = (expected.cause.value, await self._stage.find(expected.cause_at))
             return [] if wanted in causes else [f"named {sorted(causes)} as the cause, must name {wanted}"]
         return [] if any(cause == expected.cause for cause, _ in causes) else [f"named {sorted(causes)} as the cause"]
 
-    async def _wrong_writes(self) -> list[str]:
-        expected = self._story.expect
-        writes = await self._stage.cluster.writes_of("executor")
+    def _wrong_writes(self, case: Case, writes: list[dict[str, Any]]) -> list[str]:
+        expected = case.expect
+        namespace, _, name = self._target_of(case).partition("/")
+        short = name.partition("/")[2]
         touched = [one for one in writes if one["resource"] != "events"]
-        if expected.result in (UNTOUCHED, QUIET) and touched:
+        if len(self._story.cases) > 1:
+            touched = [one for one in touched if (one["namespace"], one["name"]) == (namespace, short)]
+        if not _may_write(expected.result) and touched:
             return [f"{len(touched)} writes, and nothing was to be touched"]
         if expected.writes is not None and len(touched) != expected.writes:
             return [f"{len(touched)} writes to workloads in the API server's log, must be {expected.writes}"]
@@ -279,16 +307,24 @@ class Play:
         problems = [f"audit: {one}" for one in broken_links(entries, checkpoints, key=key)]
         return {"entries": len(entries), "checkpoints": len(checkpoints), "problems": problems}
 
-    def _reasons(self) -> list[str]:
-        texts = [one.reason for one in self._seen.remediations]
-        return [*texts, *(outcome.reason for one in self._seen.remediations for outcome in one.outcomes)]
+    def _reasons(self, case: Case) -> list[str]:
+        found = self._remediations_of(case)
+        return [*(one.reason for one in found), *(outcome.reason for one in found for outcome in one.outcomes)]
 
-    def _why(self) -> str:
-        states = [f"{one.proposal.action.kind} {one.state}: {one.reason}" for one in self._seen.remediations]
+    def _why(self, case: Case) -> str:
+        states = [f"{one.proposal.action.kind} {one.state}: {one.reason}" for one in self._remediations_of(case)]
         return "; ".join(states) or "no remediation"
 
-    def _after(self, moment: datetime) -> float:
-        return round((moment - self._fault_at).total_seconds(), 1)
+
+_WRITING = frozenset({"kept", "held", "released", "undone", "escalated"})
+
+
+def _may_write(result: str) -> bool:
+    return result in _WRITING
+
+
+def _after(fault_at: datetime, moment: datetime) -> float:
+    return round((moment - fault_at).total_seconds(), 1)
 
 
 _ORDERED = frozenset({RemediationState.ORDERED, RemediationState.BLOCKED, RemediationState.EXPIRED})

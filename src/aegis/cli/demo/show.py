@@ -17,7 +17,8 @@ def table_of(endings: Sequence[Ending]) -> Table:
     for one in endings:
         mark = "[green]as it must[/green]" if one.ok else f"[red]must be {one.expected}[/red]"
         table.add_row(
-            one.story, f"{one.fault}\n{one.target}", _seconds(one.detected_after_s), one.cause or "-", one.action or "-",
+            one.story, f"{one.fault}\n{one.target}",
+            _seconds(one.detected_after_s), one.cause or "-", one.action or "-",
             one.decision or "-", _seconds(one.verified_after_s), f"{one.result}\n{mark}",
         )  # fmt: skip
     return table

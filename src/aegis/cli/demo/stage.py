@@ -1,8 +1,10 @@
 """Where one story is played: a fresh cluster, fresh databases, and an Aegis of three processes."""
 
 import asyncio
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aegis.cli.api import Api, Session, log_in
 from aegis.cli.demo.story import Story
@@ -16,6 +18,8 @@ from aegis.policy.rules import parse_policy
 
 WELL_WITHIN_S = 600.0
 """Of the story's clock: a fresh cluster must be up and healthy by then."""
+_ALONE = re.compile(r"[@#][a-z0-9:]+")
+_WITHIN = re.compile(r"(\{([@#][a-z0-9:]+)\.(namespace|name)\})")
 STEP_S = 3.0
 """How often the services look, on a clock that runs this fast."""
 
@@ -85,20 +89,40 @@ class Stage:
         await self.stack.processes[process].kill()
         await self.stack.restart(process)
 
-    async def part(self, name: str) -> str:
-        """Return a workload as `namespace/kind/name` by its part (`@store`) or by namespace/name."""
-        if not name.startswith("@"):
-            health = await self.cluster.health()
-            known = [f"{one['namespace']}/{one['kind']}/{one['workload']}" for one in health]
-            namespace, _, short = name.partition("/")
-            found = [one for one in known if one.startswith(f"{namespace}/") and one.endswith(f"/{short}")]
-        else:
+    async def find(self, name: str) -> str:
+        """Return a workload as `namespace/Kind/name`: of a part (`@store`), a number (`#2`), or namespace/name."""
+        health = await self.cluster.health()
+        known = [f"{one['namespace']}/{one['kind']}/{one['workload']}" for one in health]
+        if name.startswith("@"):
             parts = (await self.cluster.world())["parts"]
             role = name.removeprefix("@")
-            found = parts.get(role) or parts.get({"middle": "client", "client": "entry"}.get(role, ""), [])
+            role, _, number = role.partition(":")
+            all_of_them = parts.get(role) or parts.get({"middle": "client", "client": "entry"}.get(role, ""), [])
+            found = [all_of_them[int(number or 0) % len(all_of_them)]] if all_of_them else []
+        elif name.startswith("#"):
+            found = sorted(one for one in known if "/Deployment/" in one)[int(name[1:]) :]
+        else:
+            namespace, _, short = name.partition("/")
+            found = [one for one in known if one.startswith(f"{namespace}/") and one.endswith(f"/{short}")]
         if not found:
             raise UpstreamError(f"the story's cluster has no {name}")
         return str(found[0])
+
+    async def resolved(self, given: Any) -> Any:
+        """Return a step with its workloads named: `#2` and `{#2.namespace}` are the story's way to say them."""
+        if isinstance(given, dict):
+            return {key: await self.resolved(value) for key, value in given.items()}
+        if isinstance(given, list | tuple):
+            return [await self.resolved(value) for value in given]
+        if not isinstance(given, str):
+            return given
+        if _ALONE.fullmatch(given):
+            namespace, _, name = (await self.find(given)).split("/")
+            return f"{namespace}/{name}"
+        for written, workload, field in _WITHIN.findall(given):
+            namespace, _, name = (await self.find(workload)).split("/")
+            given = given.replace(written, namespace if field == "namespace" else name)
+        return given
 
     async def _until_well(self) -> None:
         began = self.clock.now()

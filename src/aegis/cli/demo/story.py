@@ -20,7 +20,7 @@ class When(_Strict):
     """A moment in a story: all that is named must hold."""
 
     after_s: float = 0
-    """Seconds of the story's clock since the fault."""
+    """Seconds of the story's clock since its first fault."""
     remediation: tuple[RemediationState, ...] = ()
     """Some remediation is in one of these states."""
     incident: bool = False
@@ -35,7 +35,7 @@ class Act(_Strict):
     name: str = ""
     when: When = When()
     request: ActionKind | None = None
-    """`person` requests this action on the story's target."""
+    """`person` requests this action on the first case's target."""
     parameters: dict[str, Any] = {}
     approve: bool = False
     must_fail: bool = False
@@ -71,28 +71,43 @@ class Person(_Strict):
     role: Literal["viewer", "operator", "approver", "admin"]
 
 
-class Story(_Strict):
-    name: str = Field(pattern=r"^[a-z0-9-]+$")
-    title: str
+class Case(_Strict):
+    """One thing that goes wrong in a story, and how that must end."""
+
+    name: str = ""
     fault: str
     """What goes wrong, in a few words."""
     target: str = ""
-    """What it happens to: `@entry`, `@client`, `@store`, `@worker`, or namespace/name."""
+    """What it happens to: a part (`@client`), the nth Deployment (`#2`), or namespace/name."""
+    at_s: float
+    """When, in seconds after Aegis is up."""
+    expect: Expected
+
+
+class Story(_Strict):
+    name: str = Field(pattern=r"^[a-z0-9-]+$")
+    title: str
     scenario: dict[str, Any] = {}
     """`aegis.simulator.world.scenario`, less name, seed and steps."""
     steps: tuple[dict[str, Any], ...]
-    """What happens in the world (`aegis.simulator.world.faults`), `at_s` seconds after Aegis is up."""
-    fault_at_s: float
-    rate: float = Field(default=30, gt=0, le=100)
-    """Seconds of the story per second of yours, unless the command says otherwise."""
+    """What happens in the world (`aegis.simulator.world.faults`), `at_s` seconds after Aegis is up.
+
+    `@client`, `#2` and the like stand for workloads, `{#2.namespace}` and `{#2.name}` for their names.
+    """
+    cases: tuple[Case, ...] = Field(min_length=1)
     people: tuple[Person, ...] = ()
     policies: tuple[str, ...] = ()
     acts: tuple[Act, ...] = ()
-    expect: Expected
-    within_s: float = 2400
-    """The story's longest time after the fault."""
+    rate: float = Field(default=30, gt=0, le=100)
+    """Seconds of the story per second of yours, unless the command says otherwise."""
+    within_s: float = 1500
+    """The story's longest time after its first fault."""
     settled_for_s: float = 0
     """How long it must stay as it ended."""
+
+    @property
+    def first_fault_s(self) -> float:
+        return min(case.at_s for case in self.cases)
 
 
 def load_story(file: Path) -> Story:

@@ -40,7 +40,7 @@ class SimulatedCluster:
     async def start(self) -> None:
         await self.process.start()
         await self.process.ready(f"{self.prometheus_url}/-/healthy")
-        while not self.kubeconfig("executor").exists():  # written as soon as the API server listens
+        while not self.kubeconfig("executor").exists():  # noqa: ASYNC110 (written as soon as the API server listens)
             await asyncio.sleep(_A_MOMENT_S)
 
     async def stop(self) -> None:

@@ -16,6 +16,7 @@ from aegis.contracts.approvals import Approval, Verdict, consent_bytes
 from aegis.contracts.plans import CheckResult, CheckVerdict, Disturbance
 from aegis.contracts.proposals import Proposal
 from aegis.executor.guardrails.facts import (
+    Confirmation,
     Facts,
     Freeze,
     Object,
@@ -184,13 +185,23 @@ def has_not_failed_before(proposal: Proposal, facts: Facts) -> No | None:
 
 
 def data_is_fresh(proposal: Proposal, facts: Facts) -> No | None:
-    """What was proposed on old data is inconclusive; after a person's yes it is theirs to judge."""
-    if facts.decided_by_person or not facts.rehearsing:
+    """What was proposed on old data must still be so by fresh data; what a person wants is theirs to judge."""
+    if not is_stale(proposal, facts):
         return None
-    age = facts.now - proposal.data_as_of
-    if age > STALE_AFTER_STEPS * facts.limits.metrics_step:
-        return _inconclusive(f"the data is {age.total_seconds():.0f} s old")
-    return None
+    age = (facts.now - proposal.data_as_of).total_seconds()
+    match facts.confirmed:
+        case Confirmation.STILL_SO:
+            return None
+        case Confirmation.GONE:
+            return refused(f"it was proposed on data {age:.0f} s old, and by fresh data all is well")
+        case _:
+            return _inconclusive(f"the data is {age:.0f} s old, and there is no fresh data")
+
+
+def is_stale(proposal: Proposal, facts: Facts) -> bool:
+    if facts.decided_by_person or not facts.rehearsing:
+        return False
+    return facts.now - proposal.data_as_of > STALE_AFTER_STEPS * facts.limits.metrics_step
 
 
 def policy_floor_is_met(proposal: Proposal, facts: Facts) -> No | None:

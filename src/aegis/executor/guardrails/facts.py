@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from enum import Enum
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -53,6 +54,14 @@ class Switches:
     unreadable: str = ""
 
 
+class Confirmation(Enum):
+    """Whether what was proposed for is still so, by fresh data."""
+
+    STILL_SO = "still_so"
+    GONE = "gone"
+    UNKNOWN = "unknown"
+
+
 @dataclass(frozen=True)
 class Facts:
     """Everything a check or an action's planning may look at."""
@@ -80,6 +89,8 @@ class Facts:
     approvals: tuple[Approval, ...] = ()
     rehearsing: bool = True
     decided_by_person: bool = False
+    confirmed: Confirmation | None = None
+    """What the AI Engine says now of a proposal whose data has become old."""
 
     @property
     def mode(self) -> Mode:

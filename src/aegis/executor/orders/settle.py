@@ -68,8 +68,9 @@ class Settler:
             case Follow.UNDO:
                 await self.undoer.start(row, because=verdict.reason, ends_in=Stage.UNDONE, verification=verification)
             case Follow.KEEP:
-                await self._move(row, Stage.KEPT, verdict.reason, verification)
+                # Before it is concluded: nobody would come back to it afterwards.
                 await self.undoer.let_go(plan)
+                await self._move(row, Stage.KEPT, verdict.reason, verification)
             case Follow.HOLD:
                 assert plan.shown.lease is not None
                 await self._move(

@@ -79,7 +79,11 @@ class Undoer:
         await self._conclude(row, ends_in, row.undo_because)
 
     async def let_go(self, plan: KeptPlan) -> None:
-        """Own no field any more, so that the owner's next server-side apply meets no conflict."""
+        """Own no field any more, so that the owner's next server-side apply meets no conflict.
+
+        Raises:
+            TemporaryError: it could not be done now; whoever asked for it has to ask again.
+        """
         for _ in range(LET_GO_TRIES):
             target = await self.eyes.read(plan.shown.target)
             index = _own_entry(target)
@@ -89,9 +93,9 @@ class Undoer:
                 await self.ports.cluster.send(_without_entry(target, index), dry_run=False)
             except WriteRefusedError as error:
                 log.info("letting go of %s: %s", plan.shown.target, error)
-            except TemporaryError as error:
-                log.warning("letting go of %s: %s", plan.shown.target, error)
+            else:
                 return
+        raise TemporaryError(f"fields of {plan.shown.target} are still ours")
 
     async def _is_undone(self, row: Any, plan: KeptPlan) -> bool:
         """Whether an earlier try, whose answer got lost, has undone it: no stamp, and the old values are back."""
