@@ -24,8 +24,8 @@ from aegis.ai_engine.sources.inventory import Inventory
 from aegis.ai_engine.verification.judge import Scene, judge
 from aegis.catalogue.signals import SIGNALS
 from aegis.contracts.actions import RollbackRollout
-from aegis.contracts.diagnoses import Diagnosis
-from aegis.contracts.findings import Anomaly, Finding
+from aegis.contracts.diagnoses import Diagnosis, Hypothesis
+from aegis.contracts.findings import Anomaly, Finding, Severity, Symptom
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.proposals import Proposal
@@ -35,8 +35,10 @@ from aegis.contracts.verifications import Verification, VerificationRequest
 # The first symptoms may come from upstream of the culprit: a cause has to stay the probable one for a moment.
 SETTLED = timedelta(seconds=10)
 PERSON_AFTER = timedelta(seconds=20)
+PERSON_AFTER_UNUSUAL = timedelta(minutes=2)
 # Requests fail while a new workload's parts come up one by one; that is nothing to learn from.
-COMING_UP = timedelta(seconds=30)
+COMING_UP = timedelta(seconds=24)
+RATES_LOOK_BACK = 2
 # What was proposed and never concluded (denied, only observed) does not silence an incident for ever.
 UNDECIDED = timedelta(minutes=15)
 CONCLUDED_BADLY = frozenset({Stage.UNDONE, Stage.ESCALATED, Stage.REFUSED})
@@ -70,6 +72,7 @@ class Pipeline:
         self.board = Board(cluster_id=cluster_id, step_seconds=metrics_interval.total_seconds())
         self.incidents = Incidents(cluster_id)
         self._cluster_id = cluster_id
+        self._metrics_interval = metrics_interval
         self._anomalies = Anomalies(self.board)
         self._active: list[Finding] = []
         self._proposed_at: dict[str, datetime] = {}
@@ -89,7 +92,8 @@ class Pipeline:
 
     def take(self, column: Sequence[Sample], now: datetime) -> None:
         """Take in the newest value of every signal."""
-        coming_up = frozenset(one.ref for one in self.inventory.workloads.values() if now - one.created_at < COMING_UP)
+        age = COMING_UP + RATES_LOOK_BACK * self._metrics_interval
+        coming_up = frozenset(one.ref for one in self.inventory.workloads.values() if now - one.created_at < age)
         self.board.take(column, now.timestamp(), unsettled=coming_up)
         self._anomalies.update(now.timestamp())
 
@@ -112,7 +116,7 @@ class Pipeline:
         self._neighbourhood = neighbourhood_of(self.inventory, self.board)
         uids = {one.ref: one.uid for one in self.inventory.workloads.values()}
         uids |= {self._node_ref(one.name): one.uid for one in self.inventory.nodes.values()}
-        opened = self.incidents.update(group(self._active, self._neighbourhood), now, uids=uids)
+        opened = self.incidents.update(group(self._active, self._neighbourhood), now, uids=uids, related=self._called)
         for incident in opened:
             self._freeze_bands(incident)
         return self._conclusions(now, freshness)
@@ -169,7 +173,7 @@ class Pipeline:
             incident.settled_on, incident.settled_since = what, now
         settled = now - (incident.settled_since or now)
         if isinstance(remedy, str):
-            if settled >= PERSON_AFTER and not self._is_under_way(incident, now):
+            if settled >= _patience(case, probable) and not self._is_under_way(incident, now):
                 incident.needs_person = remedy
             return []
         if settled < SETTLED:
@@ -325,6 +329,13 @@ class Pipeline:
             name=ref.name,
             uid=found.uid,
         )
+
+
+def _patience(case: Case, probable: Hypothesis) -> timedelta:
+    """How long to wait before somebody is called: what is merely unusual, and nobody knows why, may pass."""
+    shown = [one for found in case.findings.values() for one in found]
+    is_bad = any(isinstance(one, Symptom) or one.severity is Severity.CRITICAL for one in shown)
+    return PERSON_AFTER if is_bad or probable.confidence >= CONFIDENT else PERSON_AFTER_UNUSUAL
 
 
 def _is_vaguer(new: Diagnosis, old: Diagnosis) -> bool:

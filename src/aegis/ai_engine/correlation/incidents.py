@@ -1,7 +1,7 @@
 """The life of incidents: opened, joined, quiet for a while, resolved. Keys are the same on every replica."""
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 from pydantic import TypeAdapter
 
-from aegis.ai_engine.correlation.grouping import Group
+from aegis.ai_engine.correlation.grouping import TOGETHER, Group
 from aegis.ai_engine.detection.board import Band
 from aegis.contracts.diagnoses import Diagnosis
 from aegis.contracts.findings import Finding, Severity
@@ -24,6 +24,7 @@ FINDINGS_MAX = 100
 _FINDING: TypeAdapter[Finding] = TypeAdapter(Finding)
 _SEVERITIES = list(Severity)
 
+Related = Callable[[WorkloadRef], set[WorkloadRef]]
 BandKey = tuple[str, str]
 """Workload (as text) and signal."""
 
@@ -86,16 +87,23 @@ class Incidents:
     def get(self, key: str) -> Incident | None:
         return self._known.get(key)
 
-    def update(self, groups: Sequence[Group], now: datetime, *, uids: Mapping[WorkloadRef, str]) -> list[Incident]:
-        """Continue, open, join and resolve; return those that were opened now."""
+    def update(
+        self, groups: Sequence[Group], now: datetime, *, uids: Mapping[WorkloadRef, str], related: Related
+    ) -> list[Incident]:
+        """Continue, open, join and resolve; return those that were opened now.
+
+        `related` says what depends on a workload, or it on them: the tail of a problem may show there alone.
+        """
         opened, continued = [], set()
         for found in sorted(groups, key=lambda one: one.started_at):
-            same = [one for one in self._matching(found) if one.key not in continued]
+            same = self._matching(found, related)
             incident = same[0] if same else self._open(found, uids)
             if not same:
                 opened.append(incident)
             for other in same[1:]:
                 self._absorb(incident, other, now)
+            if incident.key not in continued:
+                incident.active = ()
             continued.add(incident.key)
             _continue(incident, found, now)
         for incident in self.open():
@@ -104,10 +112,13 @@ class Incidents:
         self._forget(now)
         return opened
 
-    def _matching(self, found: Group) -> list[Incident]:
-        return sorted(
-            (one for one in self.open() if one.members & found.members), key=lambda one: (one.opened_at, one.key)
-        )
+    def _matching(self, found: Group, related: Related) -> list[Incident]:
+        ours = sorted((one for one in self.open() if one.members & found.members), key=_age)
+        if ours:
+            return ours
+        near = {other for member in found.members for other in related(member)}
+        tails = (one for one in self.open() if one.members & near and found.started_at - one.opened_at <= TOGETHER)
+        return sorted(tails, key=_age)[:1]
 
     def _open(self, found: Group, uids: Mapping[WorkloadRef, str]) -> Incident:
         first = min(
@@ -139,9 +150,13 @@ class Incidents:
             self._known.setdefault(incident.key, incident)
 
 
+def _age(incident: Incident) -> tuple[datetime, str]:
+    return incident.opened_at, incident.key
+
+
 def _continue(incident: Incident, found: Group, now: datetime) -> None:
     incident.members |= found.members
-    incident.active = found.findings
+    incident.active += found.findings
     incident.last_active_at = now
     for finding in found.findings:
         if finding.fingerprint in incident.findings or len(incident.findings) < FINDINGS_MAX:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+import numpy as np
+
 from aegis.ai_engine.detection.board import Board
 from aegis.ai_engine.detection.found import fingerprint
 from aegis.catalogue.signals import (
@@ -22,6 +24,8 @@ RELEASE_AT = 0.25
 QUIET_COLUMNS = 2
 CRITICAL_ERROR_RATIO = 0.2
 FULL = 0.95
+NEARLY_FULL = 0.75
+SOON_SECONDS = 600.0
 
 # What users feel opens an incident; the rest is evidence for one.
 FELT_BY_USERS = frozenset({ERROR_RATIO.name, LATENCY.name, CONNECTIONS_REFUSED.name})
@@ -44,6 +48,7 @@ class Anomalies:
     def __init__(self, board: Board) -> None:
         self._board = board
         self._watched: dict[int, _Watched] = {}
+        self._climbing: dict[int, float] = {}
 
     def update(self, now: float) -> None:
         """Look at the scores of the column that was taken in last."""
@@ -51,6 +56,7 @@ class Anomalies:
         for slot in board.usual_candidates():
             if slot not in self._watched and self._is_bad(slot):
                 self._watched[slot] = _Watched(now, 0.0, 0.0, now)
+        self._follow_climbs(now)
         for slot, watched in [*self._watched.items()]:
             if not board.scored[slot]:
                 continue  # missing data neither begins nor ends anything
@@ -66,6 +72,20 @@ class Anomalies:
                 # Only a new maximum is news.
                 watched.peak, watched.value, watched.observed_at = score, value, now
 
+    def _follow_climbs(self, now: float) -> None:
+        """Note what climbs towards its limit and will soon be there."""
+        climbing = {slot for slot in self._board.rising_candidates() if self._is_soon_full(slot)}
+        for slot in [*self._climbing]:
+            if self._board.scored[slot] and slot not in climbing:
+                del self._climbing[slot]
+        for slot in climbing:
+            self._climbing.setdefault(slot, now)
+
+    def _is_soon_full(self, slot: int) -> bool:
+        value, step = self._board.value(slot), float(self._board.rise.move[slot])
+        seconds = (1.0 - value) / step * self._board.step_seconds if step > 0 else np.inf
+        return value >= NEARLY_FULL and seconds <= SOON_SECONDS
+
     def _is_bad(self, slot: int) -> bool:
         signal = self._board.signal_of(slot)
         off = self._board.value(slot) - float(self._board.usual.usual[slot])
@@ -75,12 +95,31 @@ class Anomalies:
 
     def forget_missing(self, now: float) -> None:
         """Let go of what has had no data for a while: it cannot be judged any more."""
-        for slot in [*self._watched]:
-            if not self._board.is_fresh(slot, now):
-                del self._watched[slot]
+        for known in (self._watched, self._climbing):
+            for slot in [*known]:
+                if not self._board.is_fresh(slot, now):
+                    del known[slot]
 
     def findings(self) -> list[Anomaly]:
-        return [self._finding(slot, watched) for slot, watched in self._watched.items() if watched.reported]
+        lasting = {slot: one for slot, one in self._watched.items() if one.reported}
+        now = self._board.newest_at or 0.0
+        climbs = [self._climb(slot, at) for slot, at in self._climbing.items() if now - at >= LASTING_SECONDS]
+        return [self._finding(slot, one) for slot, one in lasting.items() if slot not in self._climbing] + climbs
+
+    def _climb(self, slot: int, since: float) -> Anomaly:
+        board = self._board
+        signal, workload, value = board.signal_of(slot), board.workload_of(slot), board.value(slot)
+        return Anomaly(
+            fingerprint=fingerprint(workload, signal.name, "climbs"),
+            workload=workload,
+            started_at=datetime.fromtimestamp(since, UTC),
+            observed_at=datetime.fromtimestamp(board.newest_at or since, UTC),
+            severity=Severity.WARNING,
+            summary=f"{signal.name} climbs steadily and is {value:.0%} now",
+            signal=signal.name,
+            value=value,
+            score=min(1.0, float(board.rise_scores[slot])),
+        )
 
     def _finding(self, slot: int, watched: _Watched) -> Anomaly:
         board = self._board

@@ -18,6 +18,8 @@ BY_METRIC: Mapping[str, Signal] = {signal.metric: signal for signal in SIGNALS}
 MEMORY_COLUMNS = 120
 STALE_AFTER_STEPS = 3
 FORGET_AFTER_STEPS = 240
+# A climb of this share of what is worth a finding is worth a look.
+RISE_SHARE = 0.3
 # The band is at least this share of the level wide: what people see as "about the same".
 _BAND_SHARE = 0.1
 _BAND_SPREADS = 5.0
@@ -156,7 +158,7 @@ class Board:
         self._slots[key], self._keys[slot], self._refs[slot] = slot, key, ref
         self._of_workload[signal.name, ref][slot] = None
         self._floors[slot] = signal.floor
-        self._rise_floors[slot] = signal.floor if signal is MEMORY_USAGE else np.inf
+        self._rise_floors[slot] = signal.floor * RISE_SHARE if signal is MEMORY_USAGE else np.inf
         return slot
 
     def _ref_of(self, labels: Labels) -> WorkloadRef:
@@ -205,6 +207,10 @@ class Board:
     def usual_candidates(self) -> list[int]:
         """Return the slots whose newest value is unusual."""
         return [int(slot) for slot in np.flatnonzero(self.scores >= self.usual.threshold)]
+
+    def rising_candidates(self) -> list[int]:
+        """Return the slots that climb without coming back."""
+        return [int(slot) for slot in np.flatnonzero(self.rise_scores >= self.rise.threshold)]
 
     def is_fresh(self, slot: int, now: float) -> bool:
         return self._keys[slot] is not None and now - self._seen[slot] <= STALE_AFTER_STEPS * self.step_seconds

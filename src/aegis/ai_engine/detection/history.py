@@ -2,7 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -189,12 +189,22 @@ class History:
         return any((one.pod_uid, one.container, one.at) == (pod.uid, container.name, end.at) for one in past.deaths)
 
     def _death(self, pod: PodView, container: ContainerView, end: Termination) -> Death:
-        by_probe = any(
-            end.started_at <= killed <= end.at + timedelta(seconds=5) for killed in self._killings.get(pod.uid, ())
-        )
+        by_probe = self._was_killed(pod.uid, end.started_at, end.at)
         return Death(
             pod.uid, pod.name, container.name, pod.revision, end.reason, end.exit_code, end.started_at, end.at, by_probe
         )
+
+    def _was_killed(self, pod_uid: str, started_at: datetime, ended_at: datetime) -> bool:
+        killings = self._killings.get(pod_uid, ())
+        return any(started_at <= killed <= ended_at + timedelta(seconds=5) for killed in killings)
+
+    def _explain_deaths(self, pod: PodView, inventory: Inventory) -> None:
+        """Events and pods come by watches of their own: the reason may arrive after the death."""
+        workload = inventory.workload_of(pod)
+        deaths = self._past(workload.uid).deaths if workload is not None else ()
+        for number, one in enumerate(deaths):
+            if one.pod_uid == pod.uid and not one.by_probe and self._was_killed(pod.uid, one.started_at, one.at):
+                deaths[number] = replace(one, by_probe=True)  # type: ignore[index]
 
     def _note_eviction(self, pod: PodView, message: str, past: Past, *, at: datetime) -> None:
         if all(one.pod_name != pod.name for one in past.evictions):
@@ -206,6 +216,7 @@ class History:
             return
         if event.reason == "Killing" and "liveness probe" in event.message:
             self._killings.setdefault(pod.uid, deque(maxlen=20)).append(event.last_at)
+            self._explain_deaths(pod, inventory)
         workload = inventory.workload_of(pod)
         if event.reason == "Evicted" and workload is not None:
             self._note_eviction(pod, event.message, self._past(workload.uid), at=at)

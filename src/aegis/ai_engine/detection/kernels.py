@@ -52,7 +52,8 @@ _SIGMA = 1.25
 
 def _usual_range(  # noqa: PLR0917 (compiled functions know no keywords)
     values: Floats, mask: Mask, floors: Floats, state: tuple[Floats, ...], scores: Floats,
-    slow_rate: float, fast_rate: float, energy_rate: float, warm_up: float, freeze_at: float, frozen_share: float,
+    slow_rate: float, fast_rate: float, energy_rate: float,
+    warm_up: float, freeze_at: float, frozen_share: float,
 ) -> None:  # fmt: skip
     slow, fast, spread, diff, energy, last, count = state
     for i in prange(values.shape[0]):

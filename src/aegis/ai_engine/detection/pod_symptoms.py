@@ -20,9 +20,12 @@ MISSING_GRACE = timedelta(seconds=15)
 MOUNT_GRACE = timedelta(minutes=2)
 UNSCHEDULABLE_GRACE = timedelta(seconds=30)
 NOT_READY_GRACE = timedelta(minutes=3)
+# What has never been ready may still be starting; a rollout has a deadline of its own, ten minutes by default.
+NEVER_READY_GRACE = timedelta(minutes=11)
 ENDING_GRACE = timedelta(seconds=30)
 EVICTION_IS_OVER_AFTER = timedelta(minutes=5)
 MANY = 2
+BIRTH = timedelta(seconds=10)
 
 
 def pod_sightings(inventory: Inventory, history: History, now: datetime) -> Iterator[Sighting]:
@@ -93,7 +96,10 @@ def _crashes(
     crashes = [one for one in deaths if not one.by_probe and now - one.at <= CRASH_WINDOW]
     by_pod: dict[str, list[Death]] = {}
     for one in crashes:
-        by_pod.setdefault(one.pod_uid, []).append(one)
+        known = by_pod.setdefault(one.pod_uid, [])
+        if known and one.at - known[-1].at > CRASH_IS_OVER_AFTER:
+            known.clear()  # an old exit that ended well has nothing to do with this one
+        known.append(one)
     again = {uid: ends for uid, ends in by_pod.items() if _crashes_again(ends, alive[uid], now)}
     if not again:
         return
@@ -184,7 +190,9 @@ def _not_ready(pod: PodView, workload: WorkloadView, inventory: Inventory, now: 
     )
     if ready is None or ready.status != "False" or not running or workload.ref.kind in ("Job", "CronJob"):
         return
-    if now - ready.since >= NOT_READY_GRACE and _node_is_ready(pod, inventory):
+    was_ready = ready.since - pod.created_at > BIRTH
+    grace = NOT_READY_GRACE if was_ready else NEVER_READY_GRACE
+    if now - ready.since >= grace and _node_is_ready(pod, inventory):
         yield Sighting(
             workload.ref,
             "NotReady",

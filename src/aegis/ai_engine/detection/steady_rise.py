@@ -31,6 +31,11 @@ class SteadyRise:
         kernels.steady_rise()(values, mask, floors, self._state, scores, self._rate, self._warm_up)
         return scores
 
+    @property
+    def move(self) -> Floats:
+        """The mean step from one value to the next."""
+        return self._state[0]
+
     def resize(self, capacity: int) -> None:
         kept = self._state
         self._state = tuple(np.zeros(capacity, np.float32) for _ in self.fields)

@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from aegis.ai_engine.correlation.grouping import is_effect
 from aegis.ai_engine.diagnosis.case import Case, hypothesis
+from aegis.ai_engine.diagnosis.load import more_traffic
 from aegis.ai_engine.sources.views import WorkloadView
 from aegis.catalogue.signals import CALL_ERROR_RATIO, CONNECTIONS_USAGE, ERROR_RATIO, LATENCY
 from aegis.contracts.diagnoses import CauseKind, Hypothesis
@@ -27,6 +28,16 @@ def outage(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
             yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, ref, confidence, text, case.findings.get(ref, ()))
 
 
+def crashing(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
+    """Yield that what others need keeps crashing, though nobody changed it."""
+    shown = case.symptoms(workload.ref, "CrashLoopBackOff", "Restarting")
+    callers = case.neighbourhood.callers(workload.ref)
+    if shown and callers:
+        names = ", ".join(sorted(one.name for one in callers))
+        text = f"it keeps crashing, and {names} need it"
+        yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, 0.72, text, shown)
+
+
 def unserved(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     """Yield that nothing answers for it, where nothing says why."""
     shown = case.symptoms(workload.ref, "NoReadyEndpoints")
@@ -42,7 +53,11 @@ def unserved(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
 def slow(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     """Yield the deepest of several slow workloads: the others wait for it."""
     ref = workload.ref
-    if not case.anomalies(ref, LATENCY) or any(case.anomalies(one, LATENCY) for one in case.neighbourhood.callees(ref)):
+    if (
+        not case.anomalies(ref, LATENCY)
+        or more_traffic(case, ref)
+        or any(case.anomalies(one, LATENCY) for one in case.neighbourhood.callees(ref))
+    ):
         return
     waiting = [
         other
@@ -85,6 +100,8 @@ def explains(case: Case, workload: WorkloadRef) -> WorkloadRef | None:
 def _calls_fail(case: Case, caller: WorkloadRef, callee: WorkloadRef) -> str | None:
     """Whether calls to it fail although it reports nothing: the way there, or it, is broken."""
     labels = {"peer_workload": callee.name}
+    if more_traffic(case, callee):
+        return None  # it has too much to do, which is another matter
     if not case.lasts(CALL_ERROR_RATIO, caller, above=MOST_CALLS_FAIL, **labels):
         return None
     if case.board.has(ERROR_RATIO, callee) and not case.anomalies(callee, ERROR_RATIO):

@@ -27,6 +27,7 @@ RULES: tuple[Rule, ...] = (
     load.saturation,
     load.throttling,
     dependencies.outage,
+    dependencies.crashing,
     dependencies.unserved,
     dependencies.slow,
 )
@@ -37,7 +38,7 @@ _OWN_FAULTS = frozenset({
 
 def diagnose(case: Case) -> Diagnosis:
     """Return hypotheses about everything in the incident, the most probable first; never none."""
-    found = [ranked for one in _all(case) for ranked in [_ranked(case, one)]]
+    found = _without_echoes([_ranked(case, one) for one in _all(case)])
     best: dict[tuple[CauseKind, WorkloadRef], Hypothesis] = {}
     for one in sorted(found, key=_order):
         best.setdefault((one.cause, one.subject), one)
@@ -79,6 +80,15 @@ def _ranked(case: Case, one: Hypothesis) -> Hypothesis:
     elif any(one.subject in case.neighbourhood.dependencies(other) for other in case.members):
         confidence = min(0.99, confidence + DEEPER)
     return one.model_copy(update={"confidence": round(confidence, 3)})
+
+
+def _without_echoes(found: list[Hypothesis]) -> list[Hypothesis]:
+    """Leave out that something is down where it is known why."""
+    explained = {one.subject for one in found if one.cause not in _VAGUE and one.confidence >= CONFIDENT}
+    return [one for one in found if one.cause is not CauseKind.DEPENDENCY_OUTAGE or one.subject not in explained]
+
+
+_VAGUE = (CauseKind.DEPENDENCY_OUTAGE, CauseKind.UNKNOWN)
 
 
 def _order(one: Hypothesis) -> tuple[float, str, str]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from aegis.ai_engine.detection.board import Window
+from aegis.ai_engine.detection.board import Doubles, Window
 from aegis.ai_engine.detection.history import Death
 from aegis.ai_engine.diagnosis.case import Case, hypothesis
 from aegis.ai_engine.sources.views import WorkloadView
@@ -19,11 +19,13 @@ KILLS_ENOUGH = 2
 # A fall by this share of the limit is a restart, or memory given back.
 FALL = 0.2
 CLIMB_POINTS = 4
+CLIMB_SECONDS = 30.0
 CLIMB_RISE = 0.15
 RISING_PAIRS = 0.8
 # A climb in one jump is a burst, whatever comes before and after.
 JUMP_SHARE = 0.6
 FULL_SOON = timedelta(minutes=10)
+STILL_RISING = 0.5
 STAYS_AFTER_RESTART = 0.6
 
 
@@ -37,6 +39,8 @@ class Climb:
     end: float
     level: float
     is_last: bool
+    goes_on: bool
+    """Whether it rises as fast at its end as before: what fills a cache slows down."""
 
     @property
     def full_in(self) -> timedelta:
@@ -57,7 +61,7 @@ def memory(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
         yield hypothesis(CauseKind.MEMORY_LIMIT_TOO_LOW, workload.ref, 0.4, text, shown)
     elif case.anomalies(workload.ref, MEMORY_USAGE) and climbs and climbs[-1].is_last:
         climb = climbs[-1]
-        if climb.full_in <= FULL_SOON:
+        if climb.goes_on and climb.full_in <= FULL_SOON:
             minutes = climb.full_in.total_seconds() / 60
             text = f"memory climbs steadily and reaches the limit in about {minutes:.0f} min"
             yield hypothesis(CauseKind.MEMORY_LEAK, workload.ref, 0.7, text, case.anomalies(workload.ref, MEMORY_USAGE))
@@ -92,17 +96,30 @@ def steady_climbs(window: Window) -> list[Climb]:
 
 
 def _climb(window: Window, part: "np.typing.NDArray[np.intp]", *, is_last: bool) -> Climb | None:
-    at, values = window.at[part], window.values[part]
-    if len(part) < CLIMB_POINTS:
-        return None
+    """Return the longest steady climb that ends where the stretch ends; what came before may have been flat."""
+    length = len(part)
+    while length >= CLIMB_POINTS:
+        chosen = part[-length:]
+        climb = _steady(window.at[chosen], window.values[chosen], is_last=is_last)
+        if climb is not None:
+            return climb
+        length = length * 3 // 4
+    return None
+
+
+def _steady(at: Doubles, values: Doubles, *, is_last: bool) -> Climb | None:
     rise = float(values[-1] - values[0])
-    first, second = np.triu_indices(len(part), k=1)
+    if rise < CLIMB_RISE or at[-1] - at[0] < CLIMB_SECONDS:
+        return None
+    first, second = np.triu_indices(len(at), k=1)
     slopes = (values[second] - values[first]) / (at[second] - at[first])
     slope = float(np.median(slopes))
     steady = float((slopes > 0).mean()) >= RISING_PAIRS and float(np.diff(values).max()) <= JUMP_SHARE * rise
-    if rise < CLIMB_RISE or slope <= 0 or not steady:
+    if slope <= 0 or not steady:
         return None
-    return Climb(slope, float(at[0]), float(at[-1]), float(values[-1]), is_last)
+    end = len(at) - max(2, len(at) // 3)
+    late = (values[-1] - values[end]) / (at[-1] - at[end])
+    return Climb(slope, float(at[0]), float(at[-1]), float(values[-1]), is_last, bool(late >= slope * STILL_RISING))
 
 
 def survives_restarts(case: Case, workload: WorkloadView) -> bool:

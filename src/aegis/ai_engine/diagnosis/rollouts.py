@@ -184,6 +184,13 @@ def _killed_by_probe(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     found = [one for one in case.symptoms(rollout.workload.ref, "LivenessKilled") if one.revision == rollout.newest]
     if found and probes_changed(rollout):
         yield Blame(0.8, "changed its probes, and is ended by them", tuple(found))
+    elif found and _previous_still_serves(case, rollout):
+        yield Blame(0.75, "is ended by its liveness probe, beside pods of the one before that are not", tuple(found))
+
+
+def _previous_still_serves(case: Case, rollout: RolloutFacts) -> bool:
+    pods = case.pods(rollout.workload)
+    return any(one.revision == rollout.previous and one.is_ready for one in pods)
 
 
 def probes_changed(rollout: RolloutFacts) -> bool:

@@ -130,7 +130,10 @@ def _was_brought(case: Case, rollout: RolloutFacts, probable: Hypothesis) -> boo
         return _limit_fell(rollout, "cpu_limit")
     if probable.cause in (CauseKind.MEMORY_LIMIT_TOO_LOW, CauseKind.MEMORY_LEAK):
         kills = [one for one in case.history.deaths(rollout.workload, since=rollout.at) if one.is_out_of_memory]
-        return bool(kills) and all(one.revision == rollout.newest for one in kills)
+        if kills:
+            return all(one.revision == rollout.newest for one in kills)
+        before = case.before(rollout.at, MEMORY_USAGE, ref)
+        return len(before) > 0 and not steady_climbs(before)
     shown = case.symptoms(ref, *rollouts.CANNOT_START)
     return bool(shown) and all(one.revision == rollout.newest for one in shown)
 
@@ -167,7 +170,7 @@ def _restart(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | N
 def _is_filling_up(case: Case, view: WorkloadView) -> bool:
     """Whether there is memory to be won now: what was just killed has been started anew already."""
     climbs = steady_climbs(memory_window(case, view))
-    return bool(climbs) and climbs[-1].is_last and climbs[-1].level >= NEARLY_FULL
+    return bool(climbs) and climbs[-1].is_last and climbs[-1].goes_on and climbs[-1].level >= NEARLY_FULL
 
 
 def _scale(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | None:
@@ -227,7 +230,9 @@ def signals_to_verify(case: Case, remedy: Remedy) -> list[Signal]:
     ]
 
 
-_VERIFIABLE = {signal.name for signal in SIGNALS if signal.bad == "high" and signal.unit != "total"}
+_VERIFIABLE = {
+    signal.name for signal in SIGNALS if signal.bad == "high" and signal.unit != "total" and signal.scope == "workload"
+}
 
 
 def _target(view: WorkloadView | PodView, case: Case) -> TargetRef:
