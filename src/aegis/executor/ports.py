@@ -12,6 +12,9 @@ from aegis.kit.clock import Clock
 from aegis.kit.database import Database
 from aegis.kit.signing import PrivateKey, PublicKey
 
+FIELD_MANAGER = "aegis-executor"
+"""Who the API server says changed a field, while we own it."""
+
 Object = dict[str, Any]
 """A Kubernetes object as the API server writes it."""
 

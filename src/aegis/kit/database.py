@@ -21,6 +21,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from aegis.kit.errors import TemporaryError
 
+Transaction = AsyncConnection
+"""What `Database.transaction` yields, for those who only hand it on."""
+
 _MIGRATION_LOCK = 7_232_001  # any number: it only has to be the same for every process that migrates
 
 

@@ -50,6 +50,11 @@ def router(sealer: Sealer, *, reader: Any, witness: Any) -> APIRouter:
         await sealer.seal_everything()
         return StreamingResponse(_export_lines(sealer), media_type="application/x-ndjson")
 
+    @routes.get("/key", dependencies=[reader])
+    async def key() -> dict[str, str]:
+        """Return the public key that orders and checkpoints are signed with."""
+        return {"key_id": sealer.key.id, "public_key": sealer.key.public.to_text()}
+
     @routes.get("/checkpoint", dependencies=[witness])
     async def checkpoint() -> Checkpoint | None:
         async with database.transaction() as tx:

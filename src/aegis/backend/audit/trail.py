@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.backend.audit import repository
 from aegis.kit.clock import Clock
+from aegis.kit.database import Transaction
 from aegis.kit.ids import IdSource
 
 
@@ -18,7 +17,7 @@ class AuditTrail:
     ids: IdSource
 
     async def record(
-        self, tx: AsyncConnection, *, actor: str, event: str, subject: str, detail: dict[str, Any] | None = None
+        self, tx: Transaction, *, actor: str, event: str, subject: str, detail: dict[str, Any] | None = None
     ) -> None:
         """Add an entry. `event` is `subject:verb`; `detail` holds nothing secret and no value of a variable."""
         now = self.clock.now()

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.incidents import repository
 from aegis.backend.incidents.grouping import all_resolved, merged, severity_of, title_of
@@ -11,6 +9,7 @@ from aegis.backend.notifications.notifier import Notifier
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.findings import Alert, Severity
 from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
+from aegis.kit.database import Transaction
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,7 @@ class IncidentRegister:
     trail: AuditTrail
     notifier: Notifier
 
-    async def take(self, tx: AsyncConnection, report: IncidentReport, *, actor: str) -> Incident:
+    async def take(self, tx: Transaction, report: IncidentReport, *, actor: str) -> Incident:
         """Merge a report into its incident. Taking the same report again changes nothing."""
         now = self.ports.clock.now()
         known = await repository.find_by_key(tx, report.key, lock=True)
@@ -46,7 +45,7 @@ class IncidentRegister:
             await self._call_person(tx, incident, report.needs_person)
         return incident
 
-    async def take_alert(self, tx: AsyncConnection, alert: Alert) -> Incident:
+    async def take_alert(self, tx: Transaction, alert: Alert) -> Incident:
         """Add an alert to the open incident of its workload, or open one for it."""
         known = await repository.find_open(tx, alert.workload)
         report = IncidentReport(
@@ -57,7 +56,7 @@ class IncidentRegister:
         )
         return await self.take(tx, report, actor="service:alertmanager")
 
-    async def _tell(self, tx: AsyncConnection, known: Incident | None, incident: Incident, *, actor: str) -> None:
+    async def _tell(self, tx: Transaction, known: Incident | None, incident: Incident, *, actor: str) -> None:
         event = None
         if known is None:
             event = "incident:opened"
@@ -76,7 +75,7 @@ class IncidentRegister:
                 detail["subject"] = str(incident.diagnosis.probable.subject)
             await self.trail.record(tx, actor=actor, event=event, subject=incident.id, detail=detail)
 
-    async def _call_person(self, tx: AsyncConnection, incident: Incident, why: str) -> None:
+    async def _call_person(self, tx: Transaction, incident: Incident, why: str) -> None:
         called = await self.notifier.notify(
             tx,
             key=f"needs-person:{incident.id}",

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import orjson
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backend.notifications import repository
 from aegis.backend.notifications.tables import notification_outbox
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.findings import Severity
+from aegis.kit.database import Transaction
 from aegis.kit.outbox import Outbox
 
 QUEUE = "webhook"
@@ -21,7 +21,7 @@ class Notifier:
     ports: BackendPorts
 
     async def notify(
-        self, tx: AsyncConnection, *, key: str, kind: str, severity: Severity, title: str, detail: dict[str, Any]
+        self, tx: Transaction, *, key: str, kind: str, severity: Severity, title: str, detail: dict[str, Any]
     ) -> bool:
         """Tell people, unless they were told under this key before; return whether this told them."""
         now = self.ports.clock.now()

@@ -5,7 +5,6 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backend.identity.access import Access, require
 from aegis.backend.identity.roles import Permission, Principal
@@ -28,6 +27,7 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.contracts.targets import WorkloadRef
 from aegis.contracts.work import Work
+from aegis.kit.database import Transaction
 from aegis.kit.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError
 from aegis.policy.decide import Context, matching
 
@@ -297,7 +297,7 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
             )
         return approval
 
-    async def _awaiting(tx: AsyncConnection, remediation_id: str, principal: Principal) -> Any:
+    async def _awaiting(tx: Transaction, remediation_id: str, principal: Principal) -> Any:
         row = await repository.take_one(tx, remediation_id)
         if row is None or not principal.may(Permission.READ, row.namespace):
             raise _unknown(remediation_id)

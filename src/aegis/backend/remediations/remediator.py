@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.incidents import repository as incident_repository
 from aegis.backend.notifications.notifier import Notifier
@@ -32,7 +30,7 @@ from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.plans import Plan, Rehearsal, RehearsalResult, RehearsalStatus
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import RemediationState as S
-from aegis.kit.database import notify
+from aegis.kit.database import Transaction, notify
 from aegis.policy.decide import Context, decide
 
 WORK = "aegis_work"
@@ -49,7 +47,7 @@ class Remediator:
     notifier: Notifier
     policies: PolicyStore
 
-    async def propose(self, tx: AsyncConnection, proposal: Proposal, *, actor: str) -> str:
+    async def propose(self, tx: Transaction, proposal: Proposal, *, actor: str) -> str:
         """Remember a proposal; return the id of its remediation, which may be one that is under way.
 
         The same incident, action and target is one remediation, however often it is proposed and by whomever;
@@ -64,12 +62,12 @@ class Remediator:
             return str(same.id)
         return await self._add(tx, proposal, dedupe_key=key, actor=actor)
 
-    async def _join(self, tx: AsyncConnection, row: Any, actor: str) -> None:
+    async def _join(self, tx: Transaction, row: Any, actor: str) -> None:
         if actor not in row.requesters:
             await repository.add_requester(tx, row.id, [*row.requesters, actor])
             await self.trail.record(tx, actor=actor, event="remediation:requested", subject=row.id)
 
-    async def _add(self, tx: AsyncConnection, proposal: Proposal, *, dedupe_key: str, actor: str) -> str:
+    async def _add(self, tx: Transaction, proposal: Proposal, *, dedupe_key: str, actor: str) -> str:
         now = self.ports.clock.now()
         remediation_id = self.ports.ids.new("rem", now)
         incident = await incident_repository.find_by_key(tx, proposal.incident_key)
@@ -112,7 +110,7 @@ class Remediator:
         await self._give_up_on_rehearsals()
         await self._report_silence()
 
-    async def take_rehearsal(self, tx: AsyncConnection, result: RehearsalResult) -> None:
+    async def take_rehearsal(self, tx: Transaction, result: RehearsalResult) -> None:
         """Remember what came of a rehearsal. Answers that come twice, or too late, change nothing."""
         row = await repository.take_one(tx, result.remediation_id)
         if row is None or row.state != S.REHEARSING or result.status is RehearsalStatus.FAILED:
@@ -130,7 +128,7 @@ class Remediator:
         else:
             await self._move(tx, row, S.REFUSED, actor="service:executor", reason=result.reason, **values)
 
-    async def take_outcome(self, tx: AsyncConnection, outcome: Outcome) -> None:
+    async def take_outcome(self, tx: Transaction, outcome: Outcome) -> None:
         """Remember a report about an order, once, and move the remediation where the report says."""
         row = await repository.take_one(tx, outcome.remediation_id)
         if row is None or not await repository.add_outcome(tx, outcome):
@@ -154,7 +152,7 @@ class Remediator:
         if then is S.UNDONE:
             await self._after_undone(tx, row, outcome)
 
-    async def order_undo(self, tx: AsyncConnection, row: Any, *, by: str) -> str:
+    async def order_undo(self, tx: Transaction, row: Any, *, by: str) -> str:
         """Order to take back what was done; return the order's id."""
         plan, proposal = Plan.model_validate(row.plan), Proposal.model_validate(row.proposal)
         order, envelope = orders.undo(self.ports, remediation_id=row.id, proposal=proposal, plan=plan, by=by)
@@ -170,7 +168,7 @@ class Remediator:
         await self.trail.record(tx, actor=by, event="order:issued", subject=row.id, detail=detail)
         return order.id
 
-    async def reject(self, tx: AsyncConnection, row: Any, *, by: str, reason: str) -> None:
+    async def reject(self, tx: Transaction, row: Any, *, by: str, reason: str) -> None:
         await self._move(
             tx, row, S.DENIED, actor=by, reason=f"rejected by {by}: {reason}" if reason else f"rejected by {by}"
         )
@@ -209,7 +207,7 @@ class Remediator:
                 decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
                 await self._follow(tx, row, plan, decision)
 
-    async def _follow(self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision) -> None:
+    async def _follow(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
         decided = {"decision": decision.model_dump(mode="json")}
         detail = {"effect": decision.effect.value, "rule": decision.rule, "policy": decision.policy_version}
         await self.trail.record(
@@ -232,7 +230,7 @@ class Remediator:
         else:
             await self._order(tx, row, plan, decision, reason=reason)
 
-    async def _order(self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision, *, reason: str) -> None:
+    async def _order(self, tx: Transaction, row: Any, plan: Plan, decision: Decision, *, reason: str) -> None:
         given = await repository.approvals_of(tx, row.id)
         order, envelope = orders.act(
             self.ports,
@@ -301,7 +299,7 @@ class Remediator:
                     await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
                     await self._escalate(tx, row, why=why, outcome=None)
 
-    async def _after_undone(self, tx: AsyncConnection, row: Any, outcome: Outcome) -> None:
+    async def _after_undone(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
         """Propose the ladder's next rung, or hand over to a person."""
         proposal = Proposal.model_validate(row.proposal)
         if proposal.ladder:
@@ -323,7 +321,7 @@ class Remediator:
 
     async def _move(
         self,
-        tx: AsyncConnection,
+        tx: Transaction,
         row: Any,
         to: S,
         *,
@@ -346,7 +344,7 @@ class Remediator:
         if to in _ANNOUNCED:
             await self._announce(tx, row, to, reason=reason)
 
-    async def _announce(self, tx: AsyncConnection, row: Any, state: S, *, reason: str) -> None:
+    async def _announce(self, tx: Transaction, row: Any, state: S, *, reason: str) -> None:
         now = self.ports.clock.now()
         proposal = Proposal.model_validate(row.proposal)
         announcement = Announcement(
@@ -366,7 +364,7 @@ class Remediator:
         )
 
     async def _hand_out(
-        self, tx: AsyncConnection, work_id: str, kind: str, *, remediation_id: str, body: Any, expires_at: datetime
+        self, tx: Transaction, work_id: str, kind: str, *, remediation_id: str, body: Any, expires_at: datetime
     ) -> None:
         await repository.add_work(
             tx,
@@ -380,7 +378,7 @@ class Remediator:
         await notify(tx, WORK)
 
     async def _ask_for_approval(
-        self, tx: AsyncConnection, row: Any, plan: Plan, decision: Decision, *, expires_at: datetime
+        self, tx: Transaction, row: Any, plan: Plan, decision: Decision, *, expires_at: datetime
     ) -> None:
         await self.notifier.notify(
             tx,
@@ -399,7 +397,7 @@ class Remediator:
             },
         )
 
-    async def _escalate(self, tx: AsyncConnection, row: Any, *, why: str, outcome: Outcome | None) -> None:
+    async def _escalate(self, tx: Transaction, row: Any, *, why: str, outcome: Outcome | None) -> None:
         proposal = Proposal.model_validate(row.proposal)
         evidence = [] if outcome is None or outcome.verification is None else list(outcome.verification.reasons)
         await self.notifier.notify(

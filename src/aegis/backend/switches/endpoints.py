@@ -2,7 +2,6 @@
 
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity.access import Access
@@ -12,6 +11,7 @@ from aegis.backend.ports import BackendPorts
 from aegis.backend.switches import repository
 from aegis.contracts.findings import Severity
 from aegis.contracts.work import Pause, Storm
+from aegis.kit.database import Transaction
 from aegis.kit.errors import NotFoundError
 
 NEVER_RESUMED = "a new installation is paused until an admin resumes it"
@@ -69,7 +69,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
             await trail.record(tx, actor=principal.actor, event=event, subject="cluster", detail={"reason": reason})
         return switched
 
-    async def _page(tx: AsyncConnection, storm: Storm) -> None:
+    async def _page(tx: Transaction, storm: Storm) -> None:
         await notifier.notify(
             tx,
             key=f"storm:{storm.since.isoformat()}",

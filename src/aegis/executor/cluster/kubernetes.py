@@ -10,10 +10,9 @@ from lightkube.config.kubeconfig import KubeConfig
 from lightkube.core.exceptions import ConfigError
 
 from aegis.executor.cluster.paths import path_of
-from aegis.executor.ports import ExactRequest, Object, WriteRefusedError
+from aegis.executor.ports import FIELD_MANAGER, ExactRequest, Object, WriteRefusedError
 from aegis.kit.errors import InvalidError, TemporaryError
 
-FIELD_MANAGER = "aegis-executor"
 PAGE = 500
 _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 404, 429, 500
 _UNUSABLE = (401, 403)

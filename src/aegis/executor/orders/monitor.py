@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.contracts.work import Storm
 from aegis.executor.cluster.paths import WORKLOAD_KINDS
 from aegis.executor.guardrails.facts import Object, controller_of, template_hash
@@ -13,6 +11,7 @@ from aegis.executor.journal import repository
 from aegis.executor.observe.health import unhealthy_because
 from aegis.executor.orders.record import REPORTS, STORMS
 from aegis.executor.ports import ExecutorPorts
+from aegis.kit.database import Transaction
 
 READINGS_NEEDED = 2
 """One bad reading may be a moment; two in a row are a storm."""
@@ -49,7 +48,7 @@ class Monitor:
                 await repository.end_storm(tx, storm.since, at=now)
                 await self._report(tx, reading, since=storm.since, active=False)
 
-    async def _report(self, tx: AsyncConnection, reading: Reading, *, since: datetime, active: bool) -> None:
+    async def _report(self, tx: Transaction, reading: Reading, *, since: datetime, active: bool) -> None:
         storm = Storm(active=active, unhealthy=reading.unhealthy, workloads=reading.workloads, since=since)
         key = f"{since.isoformat()}:{active}"
         body = storm.model_dump_json().encode()

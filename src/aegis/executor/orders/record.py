@@ -4,13 +4,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.verifications import Verification
 from aegis.executor.journal import repository
 from aegis.executor.journal.tables import outbox
 from aegis.executor.ports import ExecutorPorts
+from aegis.kit.database import Transaction
 from aegis.kit.outbox import Outbox
 
 OUTCOMES = "outcomes"
@@ -26,7 +25,7 @@ class Recorder:
 
     async def move(
         self,
-        tx: AsyncConnection,
+        tx: Transaction,
         row: Any,
         to: Stage,
         *,
@@ -73,7 +72,7 @@ class Recorder:
         )
         return moved
 
-    async def look_again(self, tx: AsyncConnection, row: Any, *, after: timedelta, **values: Any) -> None:
+    async def look_again(self, tx: Transaction, row: Any, *, after: timedelta, **values: Any) -> None:
         """Leave a row in its stage and let go of it until then."""
         look_at = self.ports.clock.now() + after
         await repository.change(tx, row.order_id, in_stage=row.stage, look_at=look_at, **values)

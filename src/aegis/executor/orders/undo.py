@@ -13,13 +13,12 @@ import orjson
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
 from aegis.executor.actions.base import JSON_PATCH, is_stamped
-from aegis.executor.cluster.kubernetes import FIELD_MANAGER
 from aegis.executor.cluster.paths import path_of
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
-from aegis.executor.ports import ExactRequest, ExecutorPorts, Object, WriteRefusedError
+from aegis.executor.ports import FIELD_MANAGER, ExactRequest, ExecutorPorts, Object, WriteRefusedError
 from aegis.kit.errors import TemporaryError
 
 log = logging.getLogger(__name__)

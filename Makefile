@@ -1,0 +1,55 @@
+# `make help` explains each target. `make demo` and `make test` need nothing but Python 3.11 or newer.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+TEST_WORKERS ?= auto
+
+.DEFAULT_GOAL := help
+
+help:  ## Explain the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	@echo "setting up $(VENV) (once)"
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed, this is " + sys.version.split()[0] if sys.version_info < (3, 11) else 0)'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: $(STAMP)  ## Set up .venv with everything (the other targets do it by themselves)
+
+demo: $(STAMP)  ## Break a simulated cluster in several ways, and watch Aegis heal it; SEED=… repeats one
+	@$(BIN)/aegis demo $(if $(SEED),--seed $(SEED))
+
+up: $(STAMP)  ## Keep Aegis running on a simulated cluster; KUBECONFIG_FILE=… puts it on a real one
+	@$(BIN)/aegis up $(if $(KUBECONFIG_FILE),--kubeconfig $(KUBECONFIG_FILE))
+
+test: $(STAMP) kubectl  ## Run the tests
+	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -q
+
+check: $(STAMP)  ## Formatting, lint, types, import contracts
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: $(STAMP)  ## Measure, side by side with what others use
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
+	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each; done
+
+simulate: $(STAMP)  ## 2000 random fault schedules against the rules that always hold
+	@$(BIN)/python -m pytest tests/simulation -n $(TEST_WORKERS) -q --schedules 2000
+
+kubectl:  ## A kubectl for the tests: the one on PATH, else built from its Go module
+	@scripts/kubectl.sh $(VENV)/tools
+
+lock:  ## Write requirements/*.lock anew from pyproject.toml
+	@scripts/lock.sh
+
+clean:  ## Remove what the other targets made
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+.PHONY: help setup demo up test check bench simulate kubectl lock clean
