@@ -129,11 +129,18 @@ def _manager_text(entry: Object) -> str:
 
 
 def _prune(merged: Object, abandoned: Paths, kept: Paths, shape: Field | None) -> None:
-    """Remove what its manager no longer applies and nobody else owns."""
-    for path in sorted(abandoned, key=len, reverse=True):
-        target = path[:-1] if path[-1] == "." else path
+    """Remove what its manager no longer applies and nobody else owns, whole items before their parts."""
+    targets = {path[:-1] if path[-1] == "." else path for path in abandoned if not _is_key(path)}
+    for target in sorted(targets, key=lambda path: (len(path), path)):
         if not any(each[: len(target)] == target for each in kept):
             _remove(merged, target, shape)
+
+
+def _is_key(path: Path) -> bool:
+    """Tell whether a path is one of the keys its list item is known by; those go with the item only."""
+    if len(path) < 2 or not path[-2].startswith("k:"):
+        return False
+    return path[-1].removeprefix("f:") in orjson.loads(path[-2].removeprefix("k:"))
 
 
 def _remove(value: Any, path: Path, shape: Field | None) -> None:

@@ -204,7 +204,7 @@ def after_update(
         if is_reset(sent):
             return []
         entries = sent or entries
-    found = compare(old or {}, new, shape)
+    found = compare(_owned_part(old or {}, subresource), _owned_part(new, subresource), shape)
     if not found.changed and not found.removed:
         return entries
     draft = entry_for(
@@ -221,6 +221,11 @@ def after_update(
     if not own:
         return others
     return in_order([*others, {**draft, "fieldsV1": to_fields_v1(own)}])
+
+
+def _owned_part(obj: Object, subresource: str) -> Object:
+    """Return what such a write may set: a status only through its subresource."""
+    return obj if subresource == "status" else {name: part for name, part in obj.items() if name != "status"}
 
 
 def in_order(entries: list[Object]) -> list[Object]:
