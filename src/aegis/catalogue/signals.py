@@ -20,6 +20,8 @@ class Signal:
     floor: float
     """A change smaller than this is not worth a finding, however unusual."""
     scope: Literal["workload", "revision", "call"] = "workload"
+    fine_below: float = 0.0
+    """Up to here nobody is the worse for it, however unusual it is: memory that fits its limit, say."""
 
     @property
     def metric(self) -> str:
@@ -31,7 +33,7 @@ ERROR_RATIO = Signal("error_ratio", "ratio", "high", 0.02)
 LATENCY = Signal("latency_seconds", "s", "high", 0.05)
 CPU_USAGE = Signal("cpu_usage_ratio", "ratio", "high", 0.15)
 CPU_THROTTLED = Signal("cpu_throttled_ratio", "ratio", "high", 0.2)
-MEMORY_USAGE = Signal("memory_usage_ratio", "ratio", "high", 0.1)
+MEMORY_USAGE = Signal("memory_usage_ratio", "ratio", "high", 0.1, fine_below=0.9)
 MEMORY_BYTES = Signal("memory_usage_bytes", "bytes", "high", 16 * 2**20)
 RESTARTS = Signal("restarts_total", "total", "high", 1.0)
 POOL_USAGE = Signal("pool_usage_ratio", "ratio", "high", 0.2)

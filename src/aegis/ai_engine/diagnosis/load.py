@@ -58,6 +58,8 @@ def connections(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     full = case.anomalies(ref, POOL_USAGE) or case.lasts(POOL_USAGE, ref, above=FULL)
     if full and case.anomalies(ref, LATENCY, ERROR_RATIO):
         slow = slow_dependency(case, ref)
+        if slow is not None and more_traffic(case, slow) and is_out_of_cpu(case, slow):
+            return  # what it waits for has too much to do: that is the cause, and a dry pool its effect
         text = f"the connection pool of {ref.name} is dry" + (f": {slow.name} answers slowly" if slow else "")
         evidence = case.anomalies(ref, POOL_USAGE, LATENCY, ERROR_RATIO)
         confidence = 0.8 if slow is not None else 0.65

@@ -102,7 +102,7 @@ def _is_usual(signal: Signal, value: float, band: Band) -> bool:
     """A value on the good side of its band is no trouble."""
     match signal.bad:
         case "high":
-            return value <= band.high
+            return value <= max(band.high, signal.fine_below)
         case "low":
             return value >= band.low
         case "either":
@@ -120,7 +120,7 @@ def _worse(name: str, request: VerificationRequest, scene: Scene) -> list[str]:
     band = _band(signal, request.workload, scene)
     if then is None or band is None or len(since) < WORSE_COLUMNS:
         return []
-    limit = max(then + max(WORSE_SHARE * then, WORSE_FLOORS * signal.floor), band.high)
+    limit = max(then + max(WORSE_SHARE * then, WORSE_FLOORS * signal.floor), band.high, signal.fine_below)
     newest = since.values[-WORSE_COLUMNS:]
     if not bool((newest > limit).all()):
         return []
