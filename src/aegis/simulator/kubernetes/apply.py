@@ -24,6 +24,8 @@ from aegis.simulator.kubernetes.schema import Field
 
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
+_KUBECTL = "kubectl"
+
 _Conflicts = list[tuple[Object, Path]]
 
 
@@ -37,7 +39,6 @@ def server_side_apply(
     """
     entries: list[Object] = live.get("metadata", {}).get("managedFields", [])
     claimed = owned_when_applied(wanted, shape)
-    wanted = _with_last_applied(live, wanted) if manager == "kubectl" else wanted
     draft = entry_for(
         manager=manager,
         operation="Apply",
@@ -53,10 +54,12 @@ def server_side_apply(
     _prune(merged, abandoned, owned_by(others) | claimed, shape)
     found = compare(live, merged, shape)
     if not force:
-        _refuse_conflicts(others, found.changed)
+        _refuse_conflicts(others, found.changed - _taken_over(live, shape, manager))
     kept = without(others, found.changed | found.removed)
     is_unchanged = mine is not None and mine["fieldsV1"] == draft["fieldsV1"]
     own = mine if is_unchanged and not found.changed and not found.removed else draft
+    if manager == _KUBECTL:
+        _keep_last_applied(merged, wanted)
     merged.setdefault("metadata", {})["managedFields"] = in_order([*kept, *([own] if own and claimed else [])])
     return merged
 
@@ -65,14 +68,20 @@ def owned_by(entries: list[Object]) -> Paths:
     return frozenset().union(*(from_fields_v1(each["fieldsV1"]) for each in entries))
 
 
-def _with_last_applied(live: Object, wanted: Object) -> Object:
+def _taken_over(live: Object, shape: Field | None, manager: str) -> set[Path]:
+    """Return what kubectl may take without force: what it applied client-side before."""
+    text = dig(live, "metadata", "annotations", _LAST_APPLIED)
+    if manager != _KUBECTL or text is None:
+        return set()
+    return owned_when_applied(orjson.loads(text), shape)
+
+
+def _keep_last_applied(merged: Object, wanted: Object) -> None:
     """Keep up the annotation of client-side apply where there is one, so that one may return to it."""
-    if _LAST_APPLIED not in dig(live, "metadata", "annotations", default={}):
-        return wanted
-    metadata = dict(wanted.get("metadata", {}))
-    kept = {name: value for name, value in metadata.items() if name != "creationTimestamp"}
-    text = orjson.dumps({**wanted, "metadata": kept}, option=orjson.OPT_SORT_KEYS).decode() + "\n"
-    return {**wanted, "metadata": {**metadata, "annotations": {**metadata.get("annotations", {}), _LAST_APPLIED: text}}}
+    annotations = dig(merged, "metadata", "annotations", default={})
+    if _LAST_APPLIED in annotations:
+        text = orjson.dumps(wanted, option=orjson.OPT_SORT_KEYS).decode()
+        annotations[_LAST_APPLIED] = f"{text}\n"
 
 
 def _merged(live: Any, wanted: Any, shape: Field | None) -> Any:
