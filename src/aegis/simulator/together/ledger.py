@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -10,33 +9,12 @@ from aegis.simulator.kubernetes.objects import Object
 from aegis.simulator.kubernetes.requests import Target, target_of
 from aegis.simulator.kubernetes.resources import NAMESPACES
 from aegis.simulator.kubernetes.server import ApiServer
+from aegis.simulator.world.invariants.evidence import Write
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 LookUp = Callable[[bytes], Awaitable[dict[str, Any]]]
-
-
-@dataclass(frozen=True)
-class Write:
-    """A request that could change something, and what it did."""
-
-    at: datetime
-    user: str
-    method: str
-    path: str
-    body: bytes
-    dry_run: bool
-    code: int
-    before: Object | None
-    after: Object | None
-    namespace: Object | None
-    journal: dict[str, Any]
-    """The order's row in the Executor's journal at the moment of the write; empty where there is none."""
-
-    @property
-    def succeeded(self) -> bool:
-        return not self.dry_run and self.code < 300
 
 
 @dataclass

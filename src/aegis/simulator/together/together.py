@@ -9,7 +9,6 @@ from typing import Any
 
 import httpx
 import httpx2
-import orjson
 
 from aegis.ai_engine.pipeline import Pipeline
 from aegis.ai_engine.ports import AiEnginePorts
@@ -25,7 +24,6 @@ from aegis.backend.settings import BackendSettings
 from aegis.catalogue import rbac
 from aegis.clients.ai_engine import AiEngineClient
 from aegis.clients.backend import BackendClient
-from aegis.executor.actions.base import STAMP
 from aegis.executor.ports import ExecutorPorts
 from aegis.executor.service import Executor
 from aegis.executor.settings import ExecutorSettings
@@ -39,6 +37,7 @@ from aegis.simulator.kubernetes.resources import (
     CLUSTERROLES,
     DEPLOYMENTS,
     NAMESPACES,
+    NODES,
     STATEFULSETS,
 )
 from aegis.simulator.kubernetes.users import ADMIN, Users, service_account
@@ -48,6 +47,7 @@ from aegis.simulator.together.network import ClusterWire, Network, ServiceWire
 from aegis.simulator.together.people import Person, let_in, token_of
 from aegis.simulator.together.replicas import CrashableCluster, CrashableDatabase, CrashError, Kind, Replica
 from aegis.simulator.together.watching import StoreWatch
+from aegis.simulator.world.invariants.evidence import OwnerTruth, Span, Truth, stamped_order
 from aegis.simulator.world.process import kubernetes_app
 from aegis.simulator.world.prometheus import PrometheusApi
 from aegis.simulator.world.topologies import Topology
@@ -69,31 +69,6 @@ SELECT EXISTS (SELECT FROM remediations WHERE state NOT IN ({", ".join(f"'{one}'
 """
 _BUSY_EXECUTOR = "SELECT EXISTS (SELECT FROM journal WHERE NOT concluded) OR EXISTS (SELECT FROM outbox)"
 _BUSY_AI_ENGINE = "SELECT EXISTS (SELECT FROM outbox)"
-
-
-@dataclass(frozen=True)
-class OwnerTruth:
-    """How a workload stood at a moment, by its object."""
-
-    name: str
-    wanted: int
-    updated: int
-    available: int
-    total: int
-    is_observed: bool
-
-    @property
-    def is_whole(self) -> bool:
-        return self.is_observed and min(self.updated, self.available) >= self.wanted and self.total <= self.wanted
-
-
-@dataclass(frozen=True)
-class Truth:
-    """What no service can know for sure, at one tick."""
-
-    at: datetime
-    owners: Mapping[str, OwnerTruth]
-    """By UID."""
 
 
 @dataclass
@@ -142,6 +117,12 @@ class Together:
         self.is_watch_up = True
         self.is_prometheus_up = True
         self.truths: list[Truth] = []
+        self.operator_pauses: list[Span] = []
+        self.freezes: list[Span] = []
+        self.forbidden: list[Span] = []
+        self.canaries: list[bytes] = []
+        self.story: list[tuple[datetime, str]] = []
+        """What people did and what befell the services, in words."""
         self.replicas: dict[Kind, list[Replica]] = {
             kind: [Replica(kind, number, self._builder(kind)) for number in range(self.replicas_of.get(kind, 1))]
             for kind in KINDS
@@ -217,13 +198,13 @@ class Together:
         replicas = self.all_replicas()
         self.rng.shuffle(replicas)
         for replica in replicas:
-            await self._take_turn(replica, is_busy=await self._is_busy())
+            await self._take_turn(replica, is_busy=await self.is_busy())
 
     async def jump(self, duration: timedelta) -> None:
         """Let the clock jump ahead; nobody had a turn meanwhile."""
         await self.clock.advance(duration)
 
-    async def _is_busy(self) -> bool:
+    async def is_busy(self) -> bool:
         return bool(
             await self.records.fetchval(_BUSY_BACKEND)
             or await self.journal.fetchval(_BUSY_EXECUTOR)
@@ -270,7 +251,9 @@ class Together:
                     total=status.get("replicas", 0),
                     is_observed=status.get("observedGeneration", 0) >= meta.get("generation", 0),
                 )
-        return Truth(self.clock.now(), owners)
+        nodes = [one["metadata"]["name"] for one in self.world.store.list(NODES)]
+        dark = sum(1 for name in nodes if not self.world.physics.has_power(name))
+        return Truth(self.clock.now(), owners, dark)
 
     async def _journal_of(self, body: bytes) -> dict[str, Any]:
         """Return the journal's row of the order whose stamp a patch carries, as it is right now."""
@@ -395,24 +378,3 @@ class _PrometheusWire(httpx.AsyncBaseTransport):
         if not self._together.is_prometheus_up:
             raise httpx.ConnectError("there is no Prometheus")
         return await self._transport.handle_async_request(request)
-
-
-def stamped_order(body: bytes) -> str | None:
-    """Return the order whose stamp a JSON patch puts on, or tests and takes off.
-
-    >>> stamped_order(b'[{"op": "add", "path": "/metadata/annotations/aegis.dev~1order", "value": "ord-1"}]')
-    'ord-1'
-    """
-    pointer = "/metadata/annotations/" + STAMP.replace("/", "~1")
-    try:
-        steps = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    for step in steps if isinstance(steps, list) else ():
-        if step.get("path") == pointer and step["op"] in ("add", "replace", "test") and step.get("value"):
-            if step["op"] == "test" and any(s["op"] == "replace" and s["path"] == pointer for s in steps):
-                continue  # the stamp of an order before this one
-            return str(step["value"])
-        if step.get("path") == "/metadata/annotations" and step["op"] == "add":
-            return str(step["value"].get(STAMP)) if STAMP in step["value"] else None
-    return None

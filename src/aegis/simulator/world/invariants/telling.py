@@ -1,0 +1,177 @@
+"""The rules about what happens afterwards, what is remembered, and what people may see."""
+
+from collections import Counter, defaultdict
+from datetime import datetime, timedelta
+
+import orjson
+
+from aegis.backend.remediations.lifecycle import CONCLUDED, may_follow
+from aegis.contracts.audit import AuditEntry, broken_links
+from aegis.contracts.remediations import RemediationState
+from aegis.simulator.world.invariants.evidence import Evidence, Row, Ruling, moment
+
+GIVEN_BACK_WITHIN = timedelta(minutes=10)
+
+
+def leases_are_kept(found: Evidence) -> Ruling:
+    """Rule 9: what is held has an end, or a person who knows; an unknown verdict means what the action says."""
+    ruling = Ruling()
+    told = {row["key"] for row in found.tables["notifications"]}
+    for row in found.tables["remediations"]:
+        plan, journal = row["plan"], found.journal.get(row["order_id"])
+        if plan is None or journal is None:
+            continue
+        for body in found.outcomes_of(row["order_id"]):
+            if body["stage"] == "held":
+                _check_held(found, row, journal, body, told, ruling)
+            if body["stage"] == "undoing":
+                is_reverted = body["reason"].startswith("nobody can tell")
+                ruling.check(
+                    not is_reverted or plan["on_unknown"] == "revert", f"{row['order_id']} was reverted on no verdict"
+                )
+    return ruling
+
+
+def _check_held(found: Evidence, row: Row, journal: Row, body: Row, told: set[str], ruling: Ruling) -> None:
+    lease, until = row["plan"]["lease"], journal["lease_until"]
+    if body["escalate"]:
+        ruling.check(f"escalated:{row['id']}" in told, f"{row['order_id']} is held, and nobody was told")
+        return
+    ruling.check(lease is not None and until is not None, f"{row['order_id']} is held without an end")
+    if until is not None:
+        over = found.ended_at > until + GIVEN_BACK_WITHIN
+        ruling.check(not (over and journal["stage"] == "held"), f"{row['order_id']} was held beyond its lease")
+
+
+def ai_engine_alone_changes_nothing(found: Evidence) -> Ruling:
+    """Rule 10: nothing is kept unless the workload itself is whole, whatever the AI Engine says."""
+    ruling = Ruling()
+    for row in found.tables["remediations"]:
+        for body in found.outcomes_of(row["order_id"]):
+            if body["stage"] != "kept":
+                continue
+            truth = found.truth_at(moment(body["at"]))
+            owner = truth.owners.get(row["proposal"]["owner"]["uid"]) if truth is not None else None
+            ruling.check(owner is not None and owner.is_whole, f"{row['order_id']} was kept, and its owner is {owner}")
+            judgement = (body["verification"] or {}).get("judgement")
+            ruling.check(judgement == "better", f"{row['order_id']} was kept on the verdict {judgement}")
+    return ruling
+
+
+def nothing_acknowledged_is_lost(found: Evidence) -> Ruling:
+    """Rule 12: whatever the Backend said yes to is in its database."""
+    ruling = Ruling()
+    incidents = {row["key"] for row in found.tables["incidents"]}
+    remediations = {row["id"] for row in found.tables["remediations"]}
+    outcomes = {(row["order_id"], row["sequence"]) for row in found.tables["outcomes"]}
+    for path, sent, answered in found.acknowledged:
+        if path == "/api/v1/incidents/reports":
+            key = orjson.loads(sent)["key"]
+            ruling.check(key in incidents, f"the report of {key} was acknowledged and is lost")
+        elif path == "/api/v1/proposals":
+            given = orjson.loads(answered)["remediation_id"]
+            ruling.check(given in remediations, f"remediation {given} was acknowledged and is lost")
+        elif path.endswith("/outcomes"):
+            body = orjson.loads(sent)
+            known = (body["order_id"], body["sequence"]) in outcomes or body["remediation_id"] not in remediations
+            ruling.check(known, f"report {body['sequence']} of {body['order_id']} was acknowledged and is lost")
+    return ruling
+
+
+def replicas_are_as_good_as_one(found: Evidence) -> Ruling:
+    """Rule 13: nothing is under way twice, nobody is told twice, no report is missing."""
+    ruling = Ruling()
+    by_key: dict[str, list[Row]] = defaultdict(list)
+    for row in found.tables["remediations"]:
+        by_key[row["dedupe_key"]].append(row)
+    for rows in by_key.values():
+        ordered = sorted(rows, key=lambda row: (row["proposed_at"], row["id"]))
+        for one, then in zip(ordered, ordered[1:], strict=False):
+            ended = _concluded_at(found, one)
+            ruling.check(
+                ended is not None and ended <= then["proposed_at"], f"{one['id']} and {then['id']} are the same thing"
+            )
+        ruling.looked_at += 1
+    announced = Counter(event["metadata"]["name"] for event in found.events)
+    for name, times in announced.items():
+        ruling.check(times == 1, f"event {name} was written {times} times")
+    for order_id in found.journal:
+        sequences = [body["sequence"] for body in found.outcomes_of(order_id)]
+        ruling.check(sequences == list(range(1, len(sequences) + 1)), f"reports of {order_id} are missing: {sequences}")
+    return ruling
+
+
+def _concluded_at(found: Evidence, row: Row) -> datetime | None:
+    moves = [entry for entry in found.entries if entry.subject == row["id"] and _state(entry) is not None]
+    ends = [entry.at for entry in moves if _state(entry) in CONCLUDED]
+    return min(ends, default=None)
+
+
+def audit_has_no_gap(found: Evidence) -> Ruling:
+    """Rule 14: the chain verifies, and every move and every write is in it."""
+    ruling = Ruling()
+    for problem in broken_links(found.entries, found.checkpoints, key=found.key):
+        ruling.check(False, problem)  # noqa: FBT003
+    for row in found.tables["remediations"]:
+        moves = [entry for entry in found.entries if entry.subject == row["id"] and _state(entry) is not None]
+        _check_path(row, moves, ruling)
+    issued = {entry.detail.get("order_id") for entry in found.entries if entry.event == "order:issued"}
+    settled = {entry.detail.get("order_id") for entry in found.entries if entry.event == "remediation:acting"}
+    late = {entry.subject for entry in found.entries if entry.event == "outcome:late"}
+    for _, order_id in found.acts():
+        row = found.remediation_of(order_id)
+        known = order_id in settled or (row is not None and row["id"] in late)
+        ruling.check(order_id in issued and known, f"{order_id} was carried out, and the audit trail does not say so")
+    return ruling
+
+
+def _check_path(row: Row, moves: list[AuditEntry], ruling: Ruling) -> None:
+    """The trail must lead from `proposed` to the state the row is in, without a jump."""
+    left = sorted(moves, key=lambda entry: entry.at)
+    if not left or _state(left[0]) is None:
+        ruling.check(False, f"{row['id']} is not in the trail")  # noqa: FBT003
+        return
+    state = RemediationState.PROPOSED
+    left = [entry for entry in left if _state(entry) is not RemediationState.PROPOSED]
+    while left:
+        # Moves of one moment may be numbered in any order; where each came from tells theirs.
+        moment_ = [entry for entry in left if entry.at == left[0].at]
+        entry = next((one for one in moment_ if one.detail.get("from") == state), None)
+        then = _state(entry) if entry is not None else None
+        if entry is None or then is None:
+            ruling.check(False, f"{row['id']}: no entry of {left[0].at} leads on from {state}")  # noqa: FBT003
+            return
+        ruling.check(may_follow(state, then), f"{row['id']} went from {state} to {then}")
+        state = then
+        left.remove(entry)
+    ruling.check(state == row["state"], f"{row['id']} is {row['state']}, and its trail ends with {state}")
+
+
+def _state(entry: AuditEntry) -> RemediationState | None:
+    subject, _, verb = entry.event.partition(":")
+    return RemediationState(verb) if subject == "remediation" and verb in set(RemediationState) else None
+
+
+def values_stay_inside(found: Evidence) -> Ruling:
+    """Rule 15: no value of a variable or a Secret is in any database in the clear."""
+    ruling = Ruling()
+    for name, dump in found.dumps.items():
+        for canary in found.canaries:
+            ruling.check(canary not in dump, f"{canary.decode()} is in the database {name}")
+    return ruling
+
+
+def everything_ends(found: Evidence) -> Ruling:
+    """Every remediation's path ends: concluded, or held for a person who was told."""
+    ruling = Ruling()
+    for row in found.tables["remediations"]:
+        state = RemediationState(row["state"])
+        bodies = found.outcomes_of(row["order_id"])
+        is_a_persons = state is RemediationState.HELD and any(body["escalate"] for body in bodies)
+        ruling.check(state in CONCLUDED or is_a_persons, f"{row['id']} is still {state}: {row['reason']}")
+    for order_id, row in found.journal.items():
+        ruling.check(
+            row["concluded"] or (row["stage"] == "held" and row["lease_until"] is None),
+            f"{order_id} is still {row['stage']} in the journal",
+        )
+    return ruling
