@@ -75,17 +75,23 @@ class World:
         """Put a Deployment with one revision's pods; return the revision's hash."""
         known = self._deployments.get(name)
         created = known["created"] if known else self.now
-        hash = f"h{revision}"
         labels = {"app": name}
         body = template(labels=labels, **spec)
-        self._deployments[name] = {"created": created, "replicas": replicas, "body": body, "revision": revision}
+        env = spec.get("env")
+        self._deployments[name] = {
+            "env": env,
+            "created": created,
+            "replicas": replicas,
+            "body": body,
+            "revision": revision,
+        }
         self.put("deployments", self._deployment(name, ready=replicas if ready else 0))
         self.put("services", {"metadata": meta(name, created=created, uid=f"svc-{name}"), "spec": {"selector": labels}})
         self._replica_set(name, revision, replicas=replicas, ready=replicas if ready else 0)
         for number in range(replicas):
             self.pod(name, number, revision=revision, ready=ready)
         self.endpoints(name, replicas if ready else 0)
-        return hash
+        return f"h{revision}"
 
     def _deployment(self, name: str, *, ready: int, conditions: Sequence[Any] = ()) -> Any:
         known = self._deployments[name]
@@ -121,6 +127,7 @@ class World:
     def roll_out(self, name: str, revision: int, *, surge: int = 1, ready: bool = False, **spec: Any) -> None:
         """Begin a rollout: a new revision with its first pods beside those of the old."""
         known = self._deployments[name]
+        spec = {"env": known["env"], **spec}
         known["body"] = template(labels={"app": name}, image=f"{name}:{revision}", **spec)
         known["revision"] = revision
         self.put("deployments", self._deployment(name, ready=known["replicas"]))

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-import numpy as np
-
 from aegis.ai_engine.detection.board import Board
 from aegis.ai_engine.detection.found import fingerprint
 from aegis.catalogue.signals import (
@@ -26,6 +24,9 @@ CRITICAL_ERROR_RATIO = 0.2
 FULL = 0.95
 NEARLY_FULL = 0.75
 SOON_SECONDS = 600.0
+# What fills a cache slows down; a leak does not.
+RECENT_COLUMNS = 5
+STILL_RISING = 0.5
 
 # What users feel opens an incident; the rest is evidence for one.
 FELT_BY_USERS = frozenset({ERROR_RATIO.name, LATENCY.name, CONNECTIONS_REFUSED.name})
@@ -83,8 +84,10 @@ class Anomalies:
 
     def _is_soon_full(self, slot: int) -> bool:
         value, step = self._board.value(slot), float(self._board.rise.move[slot])
-        seconds = (1.0 - value) / step * self._board.step_seconds if step > 0 else np.inf
-        return value >= NEARLY_FULL and seconds <= SOON_SECONDS
+        if value < NEARLY_FULL or step <= 0:
+            return False
+        goes_on = self._board.risen(slot, RECENT_COLUMNS) >= STILL_RISING * RECENT_COLUMNS * step
+        return goes_on and (1.0 - value) / step * self._board.step_seconds <= SOON_SECONDS
 
     def _is_bad(self, slot: int) -> bool:
         signal = self._board.signal_of(slot)

@@ -208,6 +208,13 @@ class Board:
         """Return the slots whose newest value is unusual."""
         return [int(slot) for slot in np.flatnonzero(self.scores >= self.usual.threshold)]
 
+    def risen(self, slot: int, columns: int) -> float:
+        """Return by how much a series rose over the last columns."""
+        rows = [(self._columns - 1 - back) % MEMORY_COLUMNS for back in range(min(columns + 1, self._columns))]
+        values = self._ring[rows, slot]
+        known = values[~np.isnan(values)]
+        return float(known[0] - known[-1]) if len(known) else 0.0
+
     def rising_candidates(self) -> list[int]:
         """Return the slots that climb without coming back."""
         return [int(slot) for slot in np.flatnonzero(self.rise_scores >= self.rise.threshold)]

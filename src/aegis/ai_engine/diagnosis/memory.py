@@ -25,7 +25,9 @@ RISING_PAIRS = 0.8
 # A climb in one jump is a burst, whatever comes before and after.
 JUMP_SHARE = 0.6
 FULL_SOON = timedelta(minutes=10)
-STILL_RISING = 0.5
+STILL_RISING = 0.6
+# Caches fill within a minute or two; who foresees a kill has to have watched for longer.
+FORESEEN_AFTER_SECONDS = 180.0
 STAYS_AFTER_RESTART = 0.6
 
 
@@ -61,7 +63,7 @@ def memory(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
         yield hypothesis(CauseKind.MEMORY_LIMIT_TOO_LOW, workload.ref, 0.4, text, shown)
     elif case.anomalies(workload.ref, MEMORY_USAGE) and climbs and climbs[-1].is_last:
         climb = climbs[-1]
-        if climb.goes_on and climb.full_in <= FULL_SOON:
+        if climb.goes_on and climb.full_in <= FULL_SOON and climb.end - climb.start >= FORESEEN_AFTER_SECONDS:
             minutes = climb.full_in.total_seconds() / 60
             text = f"memory climbs steadily and reaches the limit in about {minutes:.0f} min"
             yield hypothesis(CauseKind.MEMORY_LEAK, workload.ref, 0.7, text, case.anomalies(workload.ref, MEMORY_USAGE))

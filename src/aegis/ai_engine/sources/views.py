@@ -17,7 +17,7 @@ EPOCH = datetime.fromtimestamp(0, UTC)
 _HASH_LABELS = ("pod-template-hash", "controller-revision-hash")
 _REVISION = "deployment.kubernetes.io/revision"
 _SERVICE_NAME = "kubernetes.io/service-name"
-_HOST = re.compile(r"(?:^|//|@)([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)(?=[:/]|$)")
+_HOST = re.compile(r"^(?:[a-z0-9+]+://)?(?:[^@/]*@)?([a-z0-9](?:[-a-z0-9.]*[a-z0-9])?)(?=[:/]|$)")
 _UNITS = {"": 1.0, "m": 1e-3, "k": 1e3, "M": 1e6, "G": 1e9, "T": 1e12, "Ki": 2.0**10, "Mi": 2.0**20, "Gi": 2.0**30,
           "Ti": 2.0**40, "n": 1e-9, "u": 1e-6}  # fmt: skip
 _QUANTITY = re.compile(r"^([0-9.]+(?:[eE][-+]?[0-9]+)?)([a-zA-Z]*)$")
@@ -447,7 +447,7 @@ def _event(object: Object) -> EventView:
     first = moment(object.get("firstTimestamp") or object.get("eventTime") or meta.get("creationTimestamp")) or EPOCH
     last = moment(object.get("lastTimestamp") or series.get("lastObservedTime")) or first
     return EventView(
-        uid=meta["uid"],
+        uid=meta.get("uid") or f"{meta.get('namespace', '')}/{meta['name']}",
         namespace=about.get("namespace") or meta.get("namespace", ""),
         type=object.get("type") or "",
         reason=object.get("reason") or "",
@@ -539,7 +539,7 @@ def _hosts(pod_spec: Object) -> Iterable[str]:
     for container in pod_spec.get("containers") or []:
         for variable in container.get("env") or []:
             for part in str(variable.get("value") or "").split(","):
-                match = _HOST.search(part.strip())
+                match = _HOST.match(part.strip())
                 if match is not None:
                     yield match[1]
 

@@ -38,7 +38,7 @@ class Scene:
     active: Sequence[Finding]
     """All findings that hold now."""
     known: Sequence[Finding]
-    """Those of the incident: they are not news."""
+    """Those of the incident: what of them was there before acting is no news."""
     bands: Mapping[tuple[str, str], Band]
     """What was usual before the incident."""
     cluster_is_fresh: bool
@@ -160,7 +160,7 @@ def _is_rolling(view: WorkloadView, scene: Scene) -> bool:
 
 def new_findings(request: VerificationRequest, scene: Scene) -> list[Finding]:
     """Return what broke near the target since it was acted on, and has no cause of its own."""
-    known = {one.fingerprint for one in scene.known}
+    known = {one.fingerprint for one in scene.known if one.started_at <= request.acted_at}
     called = {request.workload} | set(scene.neighbourhood.dependencies(request.workload))
     called |= set(scene.neighbourhood.dependents(request.workload))
     near = scene.neighbourhood.near(request.workload)

@@ -1,0 +1,578 @@
+"""From what is seen to what is proposed: the whole pipeline, a story a test."""
+
+from datetime import timedelta
+
+import pytest
+from tests.unit.ai_engine.builders import World, meta, stamp
+
+from aegis.ai_engine.ports import Conclusion
+from aegis.catalogue.signals import (
+    CALL_ERROR_RATIO,
+    CONNECTIONS_USAGE,
+    CPU_THROTTLED,
+    CPU_USAGE,
+    ERROR_RATIO,
+    LATENCY,
+    MEMORY_USAGE,
+    POOL_USAGE,
+    QUEUE_LENGTH,
+    REQUEST_RATE,
+    REVISION_ERROR_RATIO,
+)
+from aegis.contracts.actions import RaiseMemory, RollbackRollout, ScaleWorkload
+from aegis.contracts.outcomes import Outcome, Stage
+
+
+def usual(world: World, *names: str) -> None:
+    for name in names:
+        for signal, value in ((REQUEST_RATE, 20.0), (ERROR_RATIO, 0.0), (LATENCY, 0.05), (CPU_USAGE, 0.3),
+                              (CPU_THROTTLED, 0.0), (MEMORY_USAGE, 0.4)):  # fmt: skip
+            world.show(signal, name, value)
+
+
+@pytest.fixture
+def world() -> World:
+    """A shop: web calls cart calls store; five minutes of peace behind it."""
+    made = World()
+    made.node("n1")
+    made.deploy("web", env={"UPSTREAM": "http://cart:8080"})
+    made.deploy("cart", env={"DATABASE": "store.shop.svc.cluster.local:5432"})
+    made.deploy("store")
+    usual(made, "web", "cart", "store")
+    made.run(300)
+    return made
+
+
+# -- rollouts
+
+
+def test_a_revision_that_crashes_is_rolled_back_to_the_one_that_served(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert (world.cause, world.subject) == ("bad_revision", "shop/Deployment/web")
+    [proposal] = world.proposals
+    assert proposal.action == RollbackRollout(to_revision=1)
+    assert proposal.target.uid == "uid-web"
+    assert "healthy" in proposal.rationale
+
+
+def test_a_revision_whose_predecessor_crashed_as_well_is_not_to_blame(world: World) -> None:
+    world.crash("web", 1, revision=1, times=2)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert world.cause == "unknown"
+    assert world.proposals == []
+    assert world.last.needs_person != ""
+
+
+def test_a_first_revision_has_nothing_to_go_back_to() -> None:
+    world = World()
+    world.deploy("web", ready=False)
+    world.crash("web", 0)
+    world.run(60)
+
+    assert world.proposals == []
+    assert world.last.needs_person != ""
+
+
+def test_old_trouble_is_not_a_new_rollouts_fault(world: World) -> None:
+    world.crash("cart", 0, times=3)
+    world.roll_out("cart", 2, ready=True)
+    world.run(60)
+
+    assert world.proposals == []
+
+
+def test_a_revision_that_fails_requests_is_rolled_back(world: World) -> None:
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h1")
+    world.run(60)
+    world.roll_out("web", 2, surge=2, ready=True)
+    world.show(REVISION_ERROR_RATIO, "web", 0.3, revision="h2")
+    world.show(ERROR_RATIO, "web", 0.15)
+    world.run(120)
+
+    assert world.cause == "bad_revision"
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_a_slow_revision_is_rolled_back_unless_what_it_calls_is_slow_itself(world: World) -> None:
+    world.roll_out("cart", 2, surge=2, ready=True)
+    world.show(LATENCY, "cart", 0.9)
+    world.show(LATENCY, "web", 1.0)
+    world.run(120)
+
+    assert (world.cause, world.subject) == ("bad_revision", "shop/Deployment/cart")
+    assert [one.target.name for one in world.proposals] == ["cart"]
+
+
+def test_a_revision_is_not_slow_because_its_store_is(world: World) -> None:
+    world.roll_out("cart", 2, surge=2, ready=True)
+    for name in ("web", "cart", "store"):
+        world.show(LATENCY, name, 0.9)
+    world.run(150)
+
+    assert world.proposals == []
+    assert world.subject == "shop/Deployment/store"
+
+
+def test_more_latency_under_more_traffic_is_not_the_revisions_fault(world: World) -> None:
+    world.roll_out("web", 2, surge=2, ready=True)
+    world.show(LATENCY, "web", 0.5)
+    world.show(REQUEST_RATE, "web", 60)
+    world.run(120)
+
+    assert world.proposals == []
+
+
+@pytest.mark.parametrize(
+    ("waiting", "cause"),
+    [("ImagePullBackOff", "image_unavailable"), ("CreateContainerConfigError", "configuration_missing")],
+)
+def test_what_a_rollout_lacks_is_cured_by_taking_it_back(world: World, waiting: str, cause: str) -> None:
+    world.roll_out("web", 2)
+    world.pod("web", 0, revision=2, ready=False, waiting=waiting, phase="Pending")
+    world.run(40)
+
+    assert world.cause == cause
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_an_image_that_the_old_revision_cannot_pull_either_is_a_persons_matter(world: World) -> None:
+    world.roll_out("web", 2)
+    for revision in (1, 2):
+        world.pod("web", 0, revision=revision, ready=False, waiting="ImagePullBackOff", phase="Pending")
+    world.run(60)
+
+    assert world.cause == "image_unavailable"
+    assert world.proposals == []
+    assert "image" in world.last.needs_person
+
+
+def test_a_rollout_past_its_deadline_is_taken_back(world: World) -> None:
+    world.roll_out("web", 2)
+    condition = {"type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded",
+                 "lastTransitionTime": stamp(world.now)}  # fmt: skip
+    world.deployment_status("web", ready=2, conditions=[condition])
+    world.run(30)
+
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def unschedulable(world: World) -> None:
+    condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes",
+                 "lastTransitionTime": stamp(world.now)}  # fmt: skip
+    world.pod("web", 0, revision=2, ready=False, phase="Pending", conditions=[condition], node="")
+    world.run(60)
+
+
+def test_a_cluster_without_room_is_not_the_revisions_fault(world: World) -> None:
+    world.roll_out("web", 2)
+    unschedulable(world)
+
+    assert world.cause == "unschedulable"
+    assert world.proposals == []
+
+
+def test_a_quota_that_is_used_up_is_a_persons_decision(world: World) -> None:
+    world.roll_out("web", 2, surge=0)
+    condition = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: t",
+                 "lastTransitionTime": stamp(world.now)}  # fmt: skip
+    world.deployment_status("web", ready=2, conditions=[condition])
+    world.run(60)
+
+    assert world.cause == "quota_exhausted"
+    assert world.proposals == []
+    assert "quota" in world.last.needs_person
+
+
+def test_what_was_rolled_back_is_never_gone_back_to(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    assert len(world.proposals) == 1
+    world.remove_pod("web", 0, revision=2)
+    world.run(300)
+
+    world.roll_out("web", 3)
+    world.crash("web", 0, revision=3)
+
+    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1)] * 2
+
+
+# -- dependencies
+
+
+def store_is_gone(world: World) -> None:
+    world.crash("store", 0, times=1)
+    world.crash("store", 1, times=1)
+    world.deployment_status("store", ready=0)
+    world.endpoints("store", 0)
+    for name in ("web", "cart"):
+        world.show(ERROR_RATIO, name, 0.9)
+    world.run(120)
+
+
+def test_an_outage_of_something_needed_names_it_and_touches_nobody(world: World) -> None:
+    store_is_gone(world)
+
+    assert (world.cause, world.subject) == ("dependency_outage", "shop/Deployment/store")
+    assert world.proposals == []
+    assert "store" in world.last.needs_person
+
+
+def test_a_rollout_that_was_just_there_is_no_scapegoat_for_an_outage(world: World) -> None:
+    world.roll_out("cart", 2, surge=2, ready=True)
+    world.run(30)
+    store_is_gone(world)
+
+    assert world.subject == "shop/Deployment/store"
+    assert world.proposals == []
+
+
+def test_all_who_suffer_from_one_outage_are_one_incident(world: World) -> None:
+    store_is_gone(world)
+
+    assert len({one.key for one in world.reports}) == 1
+    assert {one.name for one in world.last.affected} | {world.last.workload.name} == {"web", "cart", "store"}
+
+
+def test_calls_that_fail_point_at_whom_they_go_to(world: World) -> None:
+    world.show(CALL_ERROR_RATIO, "cart", 0.0, peer_workload="store", peer_kind="Deployment", peer_namespace="shop")
+    world.run(60)
+    world.show(CALL_ERROR_RATIO, "cart", 0.9, peer_workload="store", peer_kind="Deployment", peer_namespace="shop")
+    for name in ("web", "cart"):
+        world.show(ERROR_RATIO, name, 0.9)
+    world.run(120)
+
+    assert (world.cause, world.subject) == ("dependency_outage", "shop/Deployment/store")
+    assert world.proposals == []
+
+
+def test_a_dry_pool_points_at_what_answers_slowly_and_is_not_scaled(world: World) -> None:
+    world.show(POOL_USAGE, "cart", 0.2)
+    world.show(CONNECTIONS_USAGE, "store", 0.4)
+    world.run(150)
+    world.show(POOL_USAGE, "cart", 1.0)
+    world.show(CPU_USAGE, "cart", 0.95)
+    world.show(REQUEST_RATE, "cart", 80)
+    for name in ("web", "cart", "store"):
+        world.show(LATENCY, name, 0.9)
+    world.run(150)
+
+    assert (world.cause, world.subject) == ("connections_exhausted", "shop/Deployment/store")
+    assert world.proposals == []
+
+
+def test_a_lost_node_is_one_incident_and_nothing_is_forced_away(world: World) -> None:
+    world.node("n1", ready=False)
+    for name in ("web", "cart", "store"):
+        world.deployment_status(name, ready=0)
+        world.endpoints(name, 0)
+        world.show(ERROR_RATIO, name, None)
+    world.run(90)
+
+    assert world.cause == "node_lost"
+    assert len({one.key for one in world.reports if not one.resolved}) == 1
+    assert world.proposals == []
+
+
+# -- memory
+
+
+def test_memory_that_jumps_over_the_limit_again_and_again_gets_more(world: World) -> None:
+    world.crash("cart", 0, times=3, reason="OOMKilled", code=137)
+    world.run(20)
+
+    assert world.cause == "memory_limit_too_low"
+    assert [one.action for one in world.proposals] == [RaiseMemory(container="app", factor=1.5)]
+    assert "memory_usage_ratio" in world.proposals[0].signals
+
+
+def test_once_out_of_memory_is_not_enough_to_change_a_limit(world: World) -> None:
+    world.crash("cart", 0, times=1, reason="OOMKilled", code=137)
+    world.run(120)
+
+    assert world.proposals == []
+
+
+def test_a_limit_that_a_rollout_lowered_is_taken_back(world: World) -> None:
+    world.roll_out("cart", 2, memory="64Mi")
+    world.crash("cart", 0, revision=2, times=3, reason="OOMKilled", code=137)
+
+    assert world.cause == "memory_limit_too_low"
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def leak(world: World, *, start: float = 0.4, per_column: float = 0.02, columns: int = 28) -> None:
+    for column in range(columns):
+        world.show(MEMORY_USAGE, "cart", min(1.0, start + per_column * column))
+        world.run(15)
+
+
+def test_a_leak_is_restarted_before_it_is_killed(world: World) -> None:
+    leak(world)
+
+    assert world.cause == "memory_leak"
+    assert [one.action.kind for one in world.proposals] == ["restart_workload"]
+
+
+def test_a_leak_that_a_rollout_brought_is_rolled_back_not_restarted(world: World) -> None:
+    world.roll_out("cart", 2, surge=2, ready=True)
+    leak(world)
+
+    assert world.cause == "memory_leak"
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_memory_that_settles_high_is_left_alone(world: World) -> None:
+    level = 0.4
+    for _ in range(40):
+        level += (0.88 - level) * 0.3
+        world.show(MEMORY_USAGE, "cart", level)
+        world.run(15)
+
+    assert world.proposals == []
+
+
+# -- load
+
+
+def surge(world: World, *, cpu: float = 0.97, latency: float = 0.6) -> None:
+    world.show(REQUEST_RATE, "web", 50)
+    world.show(CPU_USAGE, "web", cpu)
+    world.show(LATENCY, "web", latency)
+    world.run(150)
+
+
+def test_more_traffic_than_it_can_take_is_answered_with_replicas_within_bounds(world: World) -> None:
+    surge(world)
+
+    assert world.cause == "traffic_saturation"
+    assert [one.action for one in world.proposals] == [ScaleWorkload(replicas=5)]
+
+
+def test_traffic_that_is_taken_well_is_left_alone(world: World) -> None:
+    surge(world, latency=0.05)
+    world.show(REQUEST_RATE, "web", 20)
+    world.run(120)
+
+    assert world.proposals == []
+    assert world.reports == []
+
+
+def test_latency_without_traffic_or_cpu_is_not_saturation(world: World) -> None:
+    world.show(LATENCY, "web", 0.6)
+    world.run(300)
+
+    assert world.proposals == []
+    assert world.last.needs_person != ""
+
+
+def test_what_an_autoscaler_owns_is_left_to_its_owner(world: World) -> None:
+    at = stamp(world.now)
+    world.put("horizontalpodautoscalers", {
+        "metadata": meta("web", created=world.now, uid="hpa-web"),
+        "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3},
+        "status": {"conditions": [{"type": "ScalingActive", "status": "True", "lastTransitionTime": at}]},
+    })  # fmt: skip
+    surge(world)
+
+    assert world.cause == "traffic_saturation"
+    assert world.proposals == []
+    assert "autoscaler" in world.last.needs_person
+
+
+def test_throttling_at_the_usual_traffic_is_a_limit_that_is_too_low(world: World) -> None:
+    world.show(CPU_THROTTLED, "web", 0.7)
+    world.show(LATENCY, "web", 0.6)
+    world.run(150)
+
+    assert world.cause == "cpu_limit_too_low"
+    assert world.proposals == []
+
+
+def test_a_queue_that_grows_after_a_rollout_beside_it_is_the_rollouts_fault() -> None:
+    world = World()
+    world.deploy("packer")
+    world.deploy("stock")
+    usual(world, "packer", "stock")
+    world.show(QUEUE_LENGTH, "stock", 1)
+    world.run(300)
+    world.roll_out("packer", 2, surge=2, ready=True)
+    world.show(CPU_USAGE, "packer", 0.95)
+    for length in range(20, 200, 20):
+        world.show(QUEUE_LENGTH, "stock", length)
+        world.run(15)
+
+    assert (world.cause, world.subject) == ("bad_revision", "shop/Deployment/packer")
+    assert [one.target.name for one in world.proposals] == ["packer"]
+
+
+def test_a_queue_that_grows_because_a_person_stopped_its_worker_is_left_alone() -> None:
+    world = World()
+    world.deploy("packer")
+    world.deploy("stock")
+    usual(world, "packer", "stock")
+    world.show(QUEUE_LENGTH, "stock", 1)
+    world.run(300)
+    world.deploy("packer", replicas=0)
+    for length in range(20, 200, 20):
+        world.show(QUEUE_LENGTH, "stock", length)
+        world.run(15)
+
+    assert world.reports == []
+
+
+# -- one pod
+
+
+def test_one_bad_pod_among_good_ones_is_evicted() -> None:
+    world = World()
+    world.node("n1")
+    world.deploy("web", replicas=4)
+    world.run(120)
+    born = world.now - timedelta(minutes=2)
+    for _ in range(60):
+        world.pod("web", 0, ready=False, since=world.now if not world.reports and _ == 0 else born)
+        world.run(5)
+        born = min(born, world.now)
+
+    assert [str(one.target) for one in world.proposals] in ([], ["shop/Pod/web-h1-0"])
+
+
+def test_a_crashing_pod_whose_siblings_are_well_is_evicted() -> None:
+    world = World()
+    world.node("n1")
+    world.deploy("web", replicas=4)
+    world.run(120)
+    world.crash("web", 0, times=4)
+
+    assert [str(one.target) for one in world.proposals] == ["shop/Pod/web-h1-0"]
+    assert str(world.proposals[0].owner) == "shop/Deployment/web"
+
+
+def test_two_bad_pods_are_not_one_bad_pod() -> None:
+    world = World()
+    world.node("n1")
+    world.deploy("web", replicas=4)
+    world.run(120)
+    for times in (1, 2, 3, 4):
+        for number in (0, 1):
+            world.pod("web", number, ready=False, restarts=times, ended=world.ended(), waiting="CrashLoopBackOff")
+        world.run(20)
+
+    assert world.proposals == []
+
+
+# -- the life of an incident
+
+
+def test_an_incident_is_resolved_when_it_has_been_quiet_for_a_while(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    world.remove_pod("web", 0, revision=2)
+    world.run(85)
+    before = world.last.resolved
+    world.run(10)
+
+    assert before is False
+    assert world.last.resolved is True
+
+
+def test_an_incident_is_reported_again_only_when_there_is_news(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    told = len(world.reports)
+
+    world.run(60)
+
+    assert len(world.reports) <= told + 1
+
+
+def test_what_was_proposed_is_not_proposed_again_while_it_is_under_way(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2, times=8)
+
+    assert len(world.proposals) == 1
+
+
+def test_what_did_not_help_is_left_to_a_person(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    outcome = Outcome(order_id="o", remediation_id="r", sequence=1, stage=Stage.UNDONE, at=world.now)
+    world.pipeline.learn(Conclusion(world.proposals[0].id, outcome))
+
+    world.crash("web", 0, revision=2, times=3)
+
+    assert len(world.proposals) == 1
+    assert "did not help" in world.last.needs_person
+
+
+def test_on_old_metrics_nothing_is_proposed_that_rests_on_them(world: World) -> None:
+    world.show(REQUEST_RATE, "web", 50)
+    world.show(CPU_USAGE, "web", 0.97)
+    world.show(LATENCY, "web", 0.6)
+    world.run(20)
+    world.metrics_answer = False
+    world.run(300)
+
+    assert world.proposals == []
+
+
+def test_on_old_objects_nothing_is_concluded_at_all(world: World) -> None:
+    world.cluster_answers = False
+    world.run(60)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert world.reports == []
+
+
+def test_the_age_of_the_data_is_told_with_a_proposal(world: World) -> None:
+    surge(world)
+
+    [proposal] = world.proposals
+    assert timedelta() <= proposal.proposed_at - proposal.data_as_of <= timedelta(seconds=45)
+
+
+def test_without_a_metrics_system_objects_alone_are_enough_for_what_they_show() -> None:
+    world = World(metrics=False)
+    world.deploy("web")
+    world.run(60)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_two_engines_that_see_the_same_say_the_same() -> None:
+    def told() -> list[str]:
+        world = World()
+        world.deploy("web")
+        world.run(60)
+        world.roll_out("web", 2)
+        world.crash("web", 0, revision=2)
+        return [one.model_dump_json() for one in (*world.reports, *world.proposals)]
+
+    assert told() == told()
+
+
+# -- what must be left alone
+
+
+def test_a_good_rollout_is_left_alone(world: World) -> None:
+    world.roll_out("web", 2, surge=2, ready=True)
+    world.retire("web", 1)
+    world.run(300)
+
+    assert world.reports == []
+
+
+def test_a_person_who_scales_is_left_alone(world: World) -> None:
+    world.deploy("web", replicas=5, env={"UPSTREAM": "http://cart:8080"})
+    world.run(120)
+    world.deploy("web", replicas=2, env={"UPSTREAM": "http://cart:8080"})
+    world.run(120)
+
+    assert world.reports == []
