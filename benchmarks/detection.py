@@ -7,7 +7,6 @@ import argparse
 import time
 from collections.abc import Callable
 
-import numba
 import numpy as np
 import pandas as pd
 from river.anomaly import HalfSpaceTrees
@@ -15,7 +14,6 @@ from river.anomaly import HalfSpaceTrees
 from aegis.ai_engine.detection.usual_range import UsualRange
 
 GOAL = 25e6
-THREADS = 2
 # Of the slow ones a sample is enough to know their speed.
 RIVER_SAMPLES = 6_000
 PANDAS_SERIES, PANDAS_COLUMNS, PANDAS_WINDOW = 2_000, 240, 60
@@ -78,9 +76,8 @@ def main() -> None:
     parser.add_argument("--series", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     parser.add_argument("--repeats", type=int, default=5)
     given = parser.parse_args()
-    numba.set_num_threads(min(THREADS, numba.config.NUMBA_NUM_THREADS))
     river, pandas = half_space_trees(repeats=2), rolling_z_score(repeats=given.repeats)
-    print(f"{numba.get_num_threads()} threads, {UsualRange(1).bytes_per_series} bytes of state a series")
+    print(f"one thread each; tier 0 keeps {UsualRange(1).bytes_per_series} bytes a series")
     print(f"{'detector':34} {'series-samples/s':>18} {'river':>10} {'pandas':>10}")
     print(f"{'river HalfSpaceTrees':34} {river:18,.0f} {1:>9}x {river / pandas:>9.3f}x")
     print(f"{'pandas rolling z-score':34} {pandas:18,.0f} {pandas / river:>9,.0f}x {1:>9}x")

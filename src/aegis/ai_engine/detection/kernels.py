@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import cache
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -12,34 +11,26 @@ Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 Kernel = Callable[..., None]
 
-# Below this many series the threads would cost more than they save.
-PARALLEL_FROM = 20_000
-
 
 @cache
-def usual_range(*, parallel: bool) -> Kernel:
+def usual_range() -> Kernel:
     """Return the compiled `_usual_range`."""
-    return _compiled(_usual_range, parallel=parallel)
+    return _compiled(_usual_range)
 
 
 @cache
 def steady_rise() -> Kernel:
     """Return the compiled `_steady_rise`."""
-    return _compiled(_steady_rise, parallel=False)
+    return _compiled(_steady_rise)
 
 
-def _compiled(function: Any, *, parallel: bool) -> Kernel:
+def _compiled(function: Any) -> Kernel:
+    """One thread: memory is the limit, so a second one wins little, and threads cost a service more than that."""
     import numba  # noqa: PLC0415 (half a second that only those who score pay)
 
-    # Numba names its cache after the function: the two ways to compile it must not find each other's.
-    copy = FunctionType(function.__code__, {**function.__globals__, "prange": numba.prange}, function.__name__)
-    copy.__qualname__ = f"{function.__name__}_{'parallel' if parallel else 'serial'}"
-    copy.__module__ = function.__module__
-    kernel: Kernel = numba.njit(cache=True, parallel=parallel, nogil=True)(copy)
+    kernel: Kernel = numba.njit(cache=True, nogil=True)(function)
     return kernel
 
-
-prange = range  # while compiling, numba's own
 
 # The weights of the four looks at a value, and where the score is one half (in scales off the usual).
 _LEVEL, _FAST, _DIFF, _ENERGY = 0.4, 0.3, 0.1, 0.2
@@ -56,7 +47,7 @@ def _usual_range(  # noqa: PLR0917 (compiled functions know no keywords)
     warm_up: float, freeze_at: float, frozen_share: float,
 ) -> None:  # fmt: skip
     slow, fast, spread, diff, energy, last, count = state
-    for i in prange(values.shape[0]):
+    for i in range(values.shape[0]):
         if not mask[i]:
             scores[i] = 0.0
             continue

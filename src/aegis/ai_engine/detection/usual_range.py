@@ -48,7 +48,7 @@ class UsualRange:
     def step(self, values: Floats, mask: Mask, floors: Floats) -> Floats:
         """Score the newest value of every series where `mask` is true, then learn from it."""
         scores = np.zeros(len(values), np.float32)
-        kernel = kernels.usual_range(parallel=len(values) >= kernels.PARALLEL_FROM)
+        kernel = kernels.usual_range()
         kernel(
             values, mask, floors, self._state, scores, *self._rates, self._warm_up, self.threshold, self.frozen_share
         )
