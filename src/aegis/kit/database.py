@@ -14,7 +14,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, text
+from sqlalchemy import Connection, MetaData, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -97,10 +97,23 @@ class Database:
         async with self._engine.connect() as connection:
             await connection.run_sync(_upgrade, config)
 
+    def note_writes(self) -> None:
+        """Let `take_note` tell what a transaction wrote: for whoever watches a service, not for services."""
+        event.listen(self._engine.sync_engine, "after_cursor_execute", _note_write)
+
+    def trust_connections(self) -> None:
+        """Do not ask a connection whether it lives before each transaction: where nobody takes the server away."""
+        self._engine.pool._pre_ping = False  # noqa: SLF001 (it can be set only where a pool is made)
+
     async def close(self) -> None:
         if self._listener is not None:
             await self._listener.close()
         await self._engine.dispose()
+
+
+def take_note(tx: Transaction) -> str:
+    """Return the last write of a transaction that changed a row, as `UPDATE journal`; nothing where none did."""
+    return str(tx.sync_connection.info.pop(_WROTE, "")) if tx.sync_connection is not None else ""
 
 
 async def notify(tx: AsyncConnection, channel: str) -> None:
@@ -116,6 +129,16 @@ async def try_lock(tx: AsyncConnection, number: int) -> bool:
 async def lock(tx: AsyncConnection, number: int) -> None:
     """Wait for an advisory lock, and hold it until the end of the transaction."""
     await tx.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+
+
+_WROTE = "aegis_wrote"
+_WRITES = ("INSERT", "UPDATE", "DELETE")
+
+
+def _note_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
+    if statement.startswith(_WRITES) and cursor.rowcount > 0:
+        words = statement.split(maxsplit=3)
+        connection.info[_WROTE] = f"{words[0]} {words[1] if words[0] == 'UPDATE' else words[2]}"
 
 
 def write_revision(package: str, metadata: MetaData, url: str, message: str) -> None:

@@ -75,6 +75,11 @@ async def gather(run: Together) -> Evidence:
             for one in run.network.exchanges
             if one.server.startswith("backend") and one.status < 300
         ],
+        verdicts=[
+            (one.at, orjson.loads(one.sent)["order_id"], orjson.loads(one.answered)["judgement"])
+            for one in run.network.exchanges
+            if one.path == "/api/v1/verifications" and one.status < 300
+        ],
         dumps={
             "backend": await _dump(run.records),
             "ai_engine": await _dump(run.memory),

@@ -107,11 +107,14 @@ async def live(schedule: Schedule, databases: Databases, name: str, urls: Mappin
         await _happen(run, schedule)
         await end(run)
         evidence = await gather(run)
+        deaths = sum(one.deaths for one in run.all_replicas())
     finally:
         await run.close()
     rulings = judge(evidence)
+    counts = exercised(run, evidence, rulings)
+    counts.troubles["deaths"] = deaths
     story = [f"{(at - run.began_at).total_seconds():6.0f} s  {what}" for at, what in run.story]
-    return Lived(schedule.seed, story, rulings, run.network.surprises, evidence, exercised(run, evidence, rulings))
+    return Lived(schedule.seed, story, rulings, run.network.surprises, evidence, counts)
 
 
 async def _happen(run: Together, schedule: Schedule) -> None:
@@ -170,7 +173,6 @@ async def _open(run: Together) -> dict[str, int]:
 def exercised(run: Together, evidence: Evidence, rulings: Mapping[str, Ruling]) -> Exercised:
     """Count what came up in a run."""
     counts = Exercised(troubles=Counter(run.network.happened))
-    counts.troubles["deaths"] = sum(one.deaths for one in run.all_replicas())
     for entry in evidence.entries:
         subject, _, verb = entry.event.partition(":")
         if subject == "remediation" and "from" in entry.detail:
@@ -186,5 +188,3 @@ def exercised(run: Together, evidence: Evidence, rulings: Mapping[str, Ruling]) 
             counts.guardrails[row["body"]["guardrail"]] += 1
     counts.invariants.update({name: ruling.looked_at for name, ruling in rulings.items()})
     return counts
-
-

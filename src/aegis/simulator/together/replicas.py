@@ -6,15 +6,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import event
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.ports import ExactRequest, Object
-from aegis.kit.database import Database
+from aegis.kit.database import Database, Transaction, take_note
 
 Kind = Literal["backend", "ai-engine", "executor"]
-_WRITES = ("INSERT", "UPDATE", "DELETE")
 
 
 class CrashError(BaseException):
@@ -78,32 +74,19 @@ class CrashableDatabase(Database):
     def __init__(self, url: str, replica: Replica) -> None:
         super().__init__(url, pool_size=3)
         self._replica = replica
-        # Nobody takes this PostgreSQL away; asking it first every time would cost a third of a transaction.
-        self._engine.pool._pre_ping = False  # noqa: SLF001
-        event.listen(self._engine.sync_engine, "after_cursor_execute", _note_write)
+        self.trust_connections()
+        self.note_writes()
 
     @contextlib.asynccontextmanager
-    async def transaction(self) -> AsyncIterator[AsyncConnection]:
-        wrote = ""
+    async def transaction(self) -> AsyncIterator[Transaction]:
         async with super().transaction() as tx:
-            info = tx.sync_connection.info if tx.sync_connection is not None else {}
-            info.pop(_WROTE, None)
+            take_note(tx)
             yield tx
-            wrote = info.pop(_WROTE, "")
+            wrote = take_note(tx)
             if wrote:
                 self._replica.passes(f"before committing {wrote}")
         if wrote:
             self._replica.passes(f"after committing {wrote}")
-
-
-_WROTE = "aegis_wrote"
-
-
-def _note_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
-    if statement.startswith(_WRITES) and cursor.rowcount > 0:
-        words = statement.split(maxsplit=3)
-        table = words[2] if words[0] in ("INSERT", "DELETE") else words[1]
-        connection.info[_WROTE] = f"{words[0]} {table}"
 
 
 class CrashableCluster(KubernetesCluster):

@@ -6,13 +6,19 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from aegis.contracts.actions import Action
+from aegis.contracts.diagnoses import CauseKind
+from aegis.contracts.proposals import Proposal
+from aegis.contracts.targets import TargetRef
+from aegis.kit.errors import AegisError
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.objects import Object, copy_of
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, HPAS, NODES, PODS, SECRETS, Resource
-from aegis.kit.errors import AegisError
 from aegis.simulator.together.network import CALM, Trouble
 from aegis.simulator.together.replicas import Kind
-from aegis.simulator.together.together import KINDS, NAMESPACE, Together
+from aegis.simulator.together.together import CLUSTER, KINDS, NAMESPACE, Together
 from aegis.simulator.world.faults import STEP
 from aegis.simulator.world.invariants.evidence import Span
 from aegis.simulator.world.network import resource_of
@@ -300,18 +306,77 @@ def ask(name: str, target: str, action: dict[str, Any]) -> Do:
 
     async def do(run: Together) -> str:
         found = run.world.find(target)
-        given = dict(action)
-        obj = run.world.store.get(resource_of(found.kind), found.namespace, found.name)
-        if given["kind"] == "scale_workload":
-            given["replicas"] = obj["spec"]["replicas"] + given.pop("by", 1)
-        if given["kind"] == "raise_memory":
-            given["container"] = found.name
+        given = _completed(action, run.world.store.get(resource_of(found.kind), found.namespace, found.name))
         answer = await run.person(name).request(
             namespace=found.namespace, kind=found.kind, name=found.name, action=given
         )
         return f"{name} asks for {given} on {found}: {answer.status_code if answer is not None else 'no answer'}"
 
     return do
+
+
+def propose(target: str, action: dict[str, Any], **given: Any) -> Do:
+    """The AI Engine proposes something, sensible or not: the others must be able to live with it.
+
+    `age_s`, `uid`, `pod` (a number), `incident`, `cause`, `confidence`, `signals` and `ladder` may be given.
+    """
+
+    async def do(run: Together) -> str:
+        found = run.world.find(target)
+        obj = run.world.store.get(resource_of(found.kind), found.namespace, found.name)
+        owner = _reference("apps/v1", found.kind, obj)
+        if "uid" in given:
+            owner = owner.model_copy(update={"uid": given["uid"]})
+        pod = _pod(run, found.namespace, found.name, given.get("pod", 0)) if action["kind"] == "evict_pod" else None
+        now = run.clock.now()
+        incident = given.get("incident") or f"case-{run.rng.getrandbits(40):x}"
+        proposal = Proposal(
+            id=f"pro-{run.rng.getrandbits(40):x}",
+            incident_key=incident,
+            target=_reference("v1", "Pod", pod) if pod is not None else owner,
+            owner=owner,
+            action=_ACTION.validate_python(_completed(action, obj)),
+            cause=given.get("cause", CauseKind.BAD_REVISION),
+            confidence=given.get("confidence", 0.9),
+            rationale="it looks like it",
+            signals=given.get("signals", ()),
+            proposed_by="service:ai-engine",
+            proposed_at=now,
+            data_as_of=now - timedelta(seconds=given.get("age_s", 0)),
+            ladder=tuple(_ACTION.validate_python(_completed(one, obj)) for one in given.get("ladder", ())),
+        )
+        answer = await run.propose(proposal)
+        return f"proposed {action} on {found}: {answer.status_code if answer is not None else 'no answer'}"
+
+    return do
+
+
+_ACTION: TypeAdapter[Action] = TypeAdapter(Action)
+
+
+def _completed(action: dict[str, Any], owner: Object) -> dict[str, Any]:
+    """Fill in what depends on the target."""
+    given = dict(action)
+    if given["kind"] == "scale_workload":
+        given["replicas"] = owner["spec"]["replicas"] + given.pop("by", 1)
+    if given["kind"] == "raise_memory":
+        given["container"] = owner["metadata"]["name"]
+    return given
+
+
+def _reference(api_version: str, kind: str, obj: Object) -> TargetRef:
+    meta = obj["metadata"]
+    return TargetRef(
+        cluster_id=CLUSTER, api_version=api_version, kind=kind,
+        namespace=meta["namespace"], name=meta["name"], uid=meta["uid"],
+    )  # fmt: skip
+
+
+def _pod(run: Together, namespace: str, app: str, number: int) -> Object | None:
+    pods = [
+        one for one in run.world.store.list(PODS, namespace) if (one["metadata"].get("labels") or {}).get("app") == app
+    ]
+    return pods[number % len(pods)] if pods else None
 
 
 def review(name: str, verdict: str) -> Do:
@@ -442,9 +507,42 @@ def random_schedule(seed: int) -> Schedule:
         made.at(0, say("ada", "resume"))
     for number in range(rng.choice((1, 1, 1, 2))):
         made.events.extend(a_fault(rng, 10 + 90 * number + rng.uniform(0, 40)))
-    for draw_some in (_draw_policies, _draw_switches, _draw_people, _draw_crashes, _draw_weather):
+    for draw_some in (_draw_proposals, _draw_policies, _draw_switches, _draw_people, _draw_crashes, _draw_weather):
         draw_some(rng, made)
     return made
+
+
+def an_action(rng: random.Random) -> dict[str, Any]:
+    return dict(
+        rng.choice(
+            (
+                {"kind": "restart_workload", "allow_single_replica": rng.random() < 0.5},
+                {"kind": "scale_workload", "by": rng.choice((1, 2, 40))},
+                {"kind": "rollback_rollout"},
+                {"kind": "raise_memory", "factor": rng.choice((1.3, 3.0))},
+                {"kind": "evict_pod"},
+            )
+        )
+    )
+
+
+def _draw_proposals(rng: random.Random, made: Schedule) -> None:
+    """An AI Engine may be wrong: about what, about whom, about when, and how sure it is."""
+    for _ in range(rng.choice((0, 1, 1, 2, 4))):
+        given: dict[str, Any] = {
+            "confidence": rng.choice((0.3, 0.65, 0.95, 0.95)),
+            "cause": rng.choice((CauseKind.BAD_REVISION, CauseKind.BAD_REVISION, CauseKind.UNKNOWN)),
+            "pod": rng.randrange(5),
+            "signals": rng.choice(((), ("error_ratio",), ("latency_seconds", "cpu_usage_ratio"), ("no_such",))),
+        }
+        if rng.random() < 0.15:
+            given["age_s"] = rng.choice((30, 60, 600))
+        if rng.random() < 0.06:
+            given["uid"] = "of-another-life"
+        if rng.random() < 0.1:
+            given["ladder"] = (an_action(rng),)
+        target = rng.choice((*SERVICES, "@store"))
+        made.at(rng.uniform(15, made.lasts_s - 60), propose(target, an_action(rng), **given))
 
 
 def _draw_modes(rng: random.Random, made: Schedule) -> None:
@@ -494,15 +592,8 @@ def _draw_people(rng: random.Random, made: Schedule) -> None:
         name = rng.choice(("ann", "ann", "bob", "ada", "eve", "vic", "ole"))
         made.at(at_s, review(name, rng.choices(("approve", "reject", "wrong", "silence"), (60, 8, 10, 22))[0]))
     if rng.random() < 0.25:
-        by = rng.choice((1, 2, 40))
-        asked: dict[str, Any] = rng.choice(
-            (
-                {"kind": "restart_workload", "allow_single_replica": rng.random() < 0.5},
-                {"kind": "scale_workload", "by": by}, {"kind": "rollback_rollout"},
-                {"kind": "raise_memory", "factor": rng.choice((1.3, 3.0))}, {"kind": "evict_pod"},
-            )  # fmt: skip
-        )
-        made.at(rng.uniform(10, 200), ask(rng.choice(("ole", "ada", "vic")), rng.choice((*SERVICES, "@store")), asked))
+        who, target = rng.choice(("ole", "ada", "vic")), rng.choice((*SERVICES, "@store"))
+        made.at(rng.uniform(10, 200), ask(who, target, an_action(rng)))
     if rng.random() < 0.2:
         made.at(rng.uniform(100, made.lasts_s), take_back())
     if rng.random() < 0.2:
@@ -537,5 +628,3 @@ def _draw_weather(rng: random.Random, made: Schedule) -> None:
         made.at(at_s, weather(rng.choice((0.1, 0.5, 1.0)), rng.choice((429, 500, 503)))).at(at_s + for_s, weather(0))
     if rng.random() < 0.12:
         made.at(rng.uniform(30, 250), jump(rng.choice((20, 70, 700))))
-
-

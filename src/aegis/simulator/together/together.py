@@ -24,6 +24,7 @@ from aegis.backend.settings import BackendSettings
 from aegis.catalogue import rbac
 from aegis.clients.ai_engine import AiEngineClient
 from aegis.clients.backend import BackendClient
+from aegis.contracts.proposals import Proposal
 from aegis.executor.ports import ExecutorPorts
 from aegis.executor.service import Executor
 from aegis.executor.settings import ExecutorSettings
@@ -181,6 +182,15 @@ class Together:
         except httpx.TransportError:
             return None
 
+    async def propose(self, proposal: Proposal) -> httpx.Response | None:
+        """Say to the Backend what the AI Engine might say, right or wrong."""
+        http = self._http("ai-engine-9", self.replicas["backend"], self.keys.service["ai-engine"])
+        body = proposal.model_dump_json().encode()
+        try:
+            return await http.post("/api/v1/proposals", content=body, headers={"Content-Type": "application/json"})
+        except httpx.TransportError:
+            return None
+
     # Time
 
     async def run(self, seconds: float, *, tick_s: float = 5.0) -> None:
@@ -315,9 +325,7 @@ class Together:
             clock=self.clock,
             cluster=StoreWatch(self.world.store, self.clock, is_up=lambda: self.is_watch_up),
             metrics=metrics,
-            backend=BackendClient(
-                self._http(replica.name, self.replicas["backend"], self.keys.service["ai-engine"])
-            ),
+            backend=BackendClient(self._http(replica.name, self.replicas["backend"], self.keys.service["ai-engine"])),
             store=Repository(database),
         )
         return self.services.get("ai-engine", AiEngine)(ports, settings, pipeline)

@@ -11,7 +11,7 @@ from aegis.backend.remediations.orders import AUDIENCE
 from aegis.contracts.envelope import Envelope, EnvelopeRefusedError, open_envelope
 from aegis.contracts.orders import Order
 from aegis.contracts.targets import effective_mode
-from aegis.executor.cluster.kubernetes import FIELD_MANAGER
+from aegis.executor.ports import FIELD_MANAGER
 from aegis.simulator.kubernetes.objects import Object, controller_of
 from aegis.simulator.world.invariants.evidence import STAMP_POINTER, Evidence, Ruling, Span, Write, moment, value_at
 
@@ -124,7 +124,7 @@ def _orders_handed_out(found: Evidence, ruling: Ruling) -> dict[str, Order]:
                 keys={found.key.id: found.key}, cluster_id=found.cluster_id, audience=AUDIENCE,
             )  # fmt: skip
         except EnvelopeRefusedError as error:
-            ruling.check(False, f"order {row['id']} cannot be believed: {error}")  # noqa: FBT003
+            ruling.check(False, f"order {row['id']} cannot be believed: {error}")
             continue
         orders[str(row["id"])] = Order.model_validate_json(payload)
     return orders
@@ -209,8 +209,12 @@ def looked_at_again(found: Evidence) -> Ruling:
         )
         row, plan = found.remediation_of(order_id), found.plans.get(order_id)
         if row is not None and plan is not None and row["proposal"]["proposed_by"].startswith("service:"):
-            age = plan.shown.made_at - moment(row["proposal"]["data_as_of"])
-            ruling.check(age <= STALE_AFTER, f"{order_id} was planned on data {age} old")
+            made_at, proposal_id = plan.shown.made_at, row["proposal"]["id"]
+            age = made_at - moment(row["proposal"]["data_as_of"])
+            is_confirmed = any(
+                said in ("not_yet", "worse") and of == proposal_id and at == made_at for at, of, said in found.verdicts
+            )
+            ruling.check(age <= STALE_AFTER or is_confirmed, f"{order_id} was planned on data {age} old")
     return ruling
 
 

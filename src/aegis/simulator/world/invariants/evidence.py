@@ -128,6 +128,8 @@ class Evidence:
     key: PublicKey
     acknowledged: Sequence[tuple[str, bytes, bytes]]
     """Path, body and answer of what the Backend said yes to."""
+    verdicts: Sequence[tuple[datetime, str, str]]
+    """When the AI Engine said what about which order, or proposal not yet ordered."""
     dumps: Mapping[str, bytes]
     """Each database as text."""
     canaries: Sequence[bytes]

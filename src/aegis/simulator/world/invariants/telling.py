@@ -111,7 +111,7 @@ def audit_has_no_gap(found: Evidence) -> Ruling:
     """Rule 14: the chain verifies, and every move and every write is in it."""
     ruling = Ruling()
     for problem in broken_links(found.entries, found.checkpoints, key=found.key):
-        ruling.check(False, problem)  # noqa: FBT003
+        ruling.check(False, problem)
     for row in found.tables["remediations"]:
         moves = [entry for entry in found.entries if entry.subject == row["id"] and _state(entry) is not None]
         _check_path(row, moves, ruling)
@@ -129,7 +129,7 @@ def _check_path(row: Row, moves: list[AuditEntry], ruling: Ruling) -> None:
     """The trail must lead from `proposed` to the state the row is in, without a jump."""
     left = sorted(moves, key=lambda entry: entry.at)
     if not left or _state(left[0]) is None:
-        ruling.check(False, f"{row['id']} is not in the trail")  # noqa: FBT003
+        ruling.check(False, f"{row['id']} is not in the trail")
         return
     state = RemediationState.PROPOSED
     left = [entry for entry in left if _state(entry) is not RemediationState.PROPOSED]
@@ -139,7 +139,7 @@ def _check_path(row: Row, moves: list[AuditEntry], ruling: Ruling) -> None:
         entry = next((one for one in moment_ if one.detail.get("from") == state), None)
         then = _state(entry) if entry is not None else None
         if entry is None or then is None:
-            ruling.check(False, f"{row['id']}: no entry of {left[0].at} leads on from {state}")  # noqa: FBT003
+            ruling.check(False, f"{row['id']}: no entry of {left[0].at} leads on from {state}")
             return
         ruling.check(may_follow(state, then), f"{row['id']} went from {state} to {then}")
         state = then
