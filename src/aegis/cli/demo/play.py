@@ -277,6 +277,8 @@ class Play:
             for hypothesis in ((one["diagnosis"] or {}).get("hypotheses") or [])[:1]
         ]
         causes = {(one["cause"], _name(one["subject"])) for one in hypotheses}
+        # What was acted on is what was the cause then; an incident's diagnosis goes on changing.
+        causes |= {(one.proposal.cause.value, str(one.proposal.owner)) for one in self._remediations_of(case)}
         if expected.cause_at:
             wanted = (expected.cause.value, await self._stage.find(expected.cause_at))
             return [] if wanted in causes else [f"named {sorted(causes)} as the cause, must name {wanted}"]

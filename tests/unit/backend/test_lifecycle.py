@@ -1,0 +1,42 @@
+"""The state machine of a remediation."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis.backend.remediations.lifecycle import CONCLUDED, following, is_allowed, may_follow, state_of
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.remediations import RemediationState as S
+
+_SETTLED = {S.KEPT, S.CANCELLED, S.UNDONE}  # concluded, and a person or a race may still move them on
+
+
+def test_every_state_can_be_reached_from_proposed() -> None:
+    reached, left = {S.PROPOSED}, [S.PROPOSED]
+    while left:
+        for then in following(left.pop()) - reached:
+            reached.add(then)
+            left.append(then)
+
+    assert reached == set(S)
+
+
+@given(st.lists(st.integers(min_value=0), min_size=60, max_size=60))
+def test_every_path_ends_in_a_concluded_state(choices: list[int]) -> None:
+    state = S.PROPOSED
+    for choice in choices:
+        ways = sorted(following(state) - {S.BLOCKED})
+        if not ways or (state in CONCLUDED and state not in _SETTLED):
+            break
+        state = ways[choice % len(ways)]
+
+    assert state in CONCLUDED
+
+
+def test_nothing_leaves_a_refusal_and_nothing_skips_the_decision() -> None:
+    assert not following(S.REFUSED)
+    assert not may_follow(S.REHEARSING, S.ORDERED)
+    assert not may_follow(S.PROPOSED, S.ACTING)
+
+
+def test_every_report_of_the_executor_has_a_state_and_saying_it_twice_is_no_mistake() -> None:
+    assert all(is_allowed(state_of(stage), state_of(stage)) for stage in Stage)

@@ -1,0 +1,175 @@
+"""Each guardrail blocks what it must, and lets the rest pass."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.builders import NOW, deployment, pod, proposal, replicaset, target
+
+from aegis.contracts.actions import EvictPod, RaiseMemory, RestartWorkload, ScaleWorkload
+from aegis.contracts.plans import CheckVerdict, Disturbance
+from aegis.executor.guardrails import checks
+from aegis.executor.guardrails.checks import blast_radius_is_small, run_checks, strictest
+from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Switches
+from aegis.executor.guardrails.preflight import run_preflight
+
+ON = Switches(backend_paused=False, operator_paused=False)
+NAMESPACE = {"metadata": {"name": "shop", "labels": {"aegis.dev/mode": "auto"}}}
+
+
+def facts(**changes: Any) -> Facts:
+    web = deployment()
+    given = Facts(
+        now=NOW, target=web, owner=web, namespace=NAMESPACE, pods=[pod("a"), pod("b"), pod("c")], switches=ON,
+        limits=Limits(protected_namespaces=("kube-*",)),
+        replicasets=[replicaset("old", revision=1), replicaset("new", revision=2)],
+    )  # fmt: skip
+    return replace(given, **changes)
+
+
+def verdict(found: Facts, **changes: Any) -> tuple[str, CheckVerdict] | None:
+    no = strictest(run_checks(proposal(**changes), found))
+    return (no.name, no.verdict) if no is not None else None
+
+
+def test_nothing_stops_an_ordinary_action() -> None:
+    assert verdict(facts()) is None
+
+
+def marked(**metadata: Any) -> dict[str, Any]:
+    web = deployment(**metadata)
+    return {"target": web, "owner": web}
+
+
+REFUSED, BLOCKED, INCONCLUSIVE = CheckVerdict.REFUSED, CheckVerdict.BLOCKED, CheckVerdict.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("changes", "check", "expected"),
+    [
+        ({"target": None}, "target_is_there", REFUSED),
+        (marked(uid="another"), "target_is_there", REFUSED),
+        ({"limits": Limits(namespaces=("billing",))}, "namespace_in_scope", REFUSED),
+        ({"limits": Limits(protected_namespaces=("sh*",))}, "target_is_unprotected", REFUSED),
+        ({"namespace": {"metadata": {"labels": {"aegis.dev/mode": "off"}}}}, "mode_allows", REFUSED),
+        ({"namespace": {"metadata": {}}, "rehearsing": False}, "mode_allows", REFUSED),
+        (
+            marked(ownerReferences=[{"kind": "Rollout", "name": "x", "uid": "u", "controller": True}]),
+            "owner_is_known",
+            REFUSED,
+        ),
+        (marked(labels={"argocd.argoproj.io/instance": "shop"}), "field_is_ours_to_change", REFUSED),
+        (marked(managedFields=[{"manager": "kustomize-controller"}]), "field_is_ours_to_change", REFUSED),
+        ({"switches": replace(ON, backend_paused=True)}, "nobody_paused", BLOCKED),
+        ({"switches": replace(ON, operator_paused=True)}, "nobody_paused", BLOCKED),
+        ({"switches": replace(ON, backend_paused=None)}, "nobody_paused", BLOCKED),
+        ({"switches": replace(ON, operator_paused=None)}, "nobody_paused", BLOCKED),
+        ({"storm": True}, "no_storm", BLOCKED),
+        (
+            {"switches": replace(ON, freezes=(Freeze("f", "0 12 * * *", "UTC", timedelta(hours=1)),))},
+            "no_freeze",
+            BLOCKED,
+        ),
+        ({"past_fixes": 3}, "has_not_failed_before", REFUSED),
+        ({"now": NOW + timedelta(minutes=5)}, "data_is_fresh", INCONCLUSIVE),
+        ({"now": NOW + timedelta(minutes=5), "confirmed": Confirmation.GONE}, "data_is_fresh", REFUSED),
+        (
+            {"rehearsing": False, "switches": replace(ON, floor={"rollback_rollout": 1})},
+            "policy_floor_is_met",
+            REFUSED,
+        ),
+    ],
+)
+def test_each_check_says_no_to_what_it_is_there_for(
+    changes: dict[str, Any], check: str, expected: CheckVerdict
+) -> None:
+    assert verdict(facts(**changes)) == (check, expected)
+
+
+def test_old_data_that_is_still_so_by_fresh_data_is_no_reason() -> None:
+    assert verdict(facts(now=NOW + timedelta(minutes=5), confirmed=Confirmation.STILL_SO)) is None
+
+
+def test_a_freeze_window_ends() -> None:
+    freeze = Freeze("lunch", "0 11 * * *", "UTC", timedelta(minutes=30))
+
+    assert verdict(facts(switches=replace(ON, freezes=(freeze,)))) is None
+
+
+def test_an_autoscaler_owns_the_replicas() -> None:
+    autoscaler = {"metadata": {"name": "web"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "web"}}}
+    found = facts(autoscalers=[autoscaler])
+
+    assert verdict(found, action=ScaleWorkload(replicas=5)) == ("field_is_ours_to_change", REFUSED)
+    assert verdict(found) is None
+
+
+def test_scaling_is_bounded_by_ceiling_quota_and_nodes() -> None:
+    quota = {"metadata": {"name": "team"}, "spec": {}, "status": {"hard": {"pods": "4"}, "used": {"pods": "3"}}}
+    full = {
+        "metadata": {"name": "n"}, "spec": {},
+        "status": {"allocatable": {"pods": "0"}, "conditions": [{"type": "Ready", "status": "True"}]},
+    }  # fmt: skip
+
+    assert verdict(facts(), action=ScaleWorkload(replicas=9)) == ("scaling_is_bounded", REFUSED)
+    assert verdict(facts(quotas=[quota]), action=ScaleWorkload(replicas=5)) == ("quota_and_nodes_have_room", REFUSED)
+    assert verdict(facts(nodes=[full]), action=ScaleWorkload(replicas=5)) == ("quota_and_nodes_have_room", REFUSED)
+
+
+def evicting(victim: dict[str, Any], **changes: Any) -> tuple[str, CheckVerdict] | None:
+    name = victim["metadata"]["name"]
+    asked = {"api_version": "v1", "kind": "Pod", "uid": victim["metadata"]["uid"]}
+    return verdict(facts(target=victim, **changes), action=EvictPod(), target=target(name, **asked))
+
+
+def test_pods_that_nobody_would_replace_or_that_hold_data_stay() -> None:
+    bare = pod("a", ownerReferences=[])
+    mirror = pod("a", annotations={"kubernetes.io/config.mirror": "x"})
+    local = pod("a")
+    local["spec"]["volumes"] = [{"emptyDir": {}}]
+
+    assert [evicting(one) for one in (bare, mirror, local)] == [("target_is_unprotected", REFUSED)] * 3
+    assert evicting(pod("a")) is None
+
+
+def test_a_budget_that_allows_no_disruption_is_respected() -> None:
+    budget = {
+        "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "status": {"disruptionsAllowed": 0},
+    }  # fmt: skip
+
+    assert evicting(pod("a"), budgets=[budget]) == ("budget_of_disruption_allows", BLOCKED)
+    assert evicting(pod("a", ready=False), budgets=[budget]) is None
+
+
+def test_unhealthy_pods_cost_nothing_and_healthy_ones_count() -> None:
+    found = facts()
+
+    assert blast_radius_is_small(Disturbance(healthy_pods=3, of_healthy_pods=3, at_once=0), found) is None
+    assert blast_radius_is_small(Disturbance(healthy_pods=3, of_healthy_pods=3, at_once=2), found) is not None
+    assert blast_radius_is_small(Disturbance(healthy_pods=0, of_healthy_pods=0, at_once=0), found) is None
+
+
+def test_an_old_rollout_is_not_to_blame() -> None:
+    old = [replicaset("old", revision=1), replicaset("new", revision=2, created=NOW - timedelta(days=3))]
+
+    assert run_preflight(proposal(), facts()).verdict is CheckVerdict.PASSED
+    assert run_preflight(proposal(), facts(replicasets=old)).verdict is REFUSED
+
+
+def test_the_only_healthy_pod_is_not_restarted_unless_somebody_allows_it() -> None:
+    alone = facts(pods=[pod("a")])
+
+    assert run_preflight(proposal(RestartWorkload()), alone).verdict is REFUSED
+    assert run_preflight(proposal(RestartWorkload(allow_single_replica=True)), alone).verdict is CheckVerdict.PASSED
+
+
+def test_memory_is_raised_only_after_two_kills() -> None:
+    asked = proposal(RaiseMemory(container="web", factor=1.5))
+
+    assert run_preflight(asked, facts()).verdict is REFUSED
+
+
+def test_every_check_has_a_name_that_says_what_must_be_so() -> None:
+    assert {check.__name__ for check in checks.CHECKS} >= {"nobody_paused", "no_storm", "data_is_fresh"}

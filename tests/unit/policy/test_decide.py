@@ -1,0 +1,73 @@
+"""What policy says: strictest rule, silence, conditions, modes."""
+
+import pytest
+from tests.builders import NOW, plan, proposal
+
+from aegis.contracts.actions import RaiseMemory
+from aegis.contracts.decisions import Effect
+from aegis.contracts.targets import TargetFacts
+from aegis.kit.errors import InvalidError
+from aegis.policy.decide import Context, decide
+from aegis.policy.defaults import default_policies
+from aegis.policy.rules import Policy, parse_policy
+
+CONTEXT = Context(now=NOW, policy_version="1")
+
+
+def policy(*rules: str) -> Policy:
+    lines = "\n".join(f"    - {rule}" for rule in rules)
+    return parse_policy(f"apiVersion: aegis.dev/v1\nkind: Policy\nmetadata: {{name: p}}\nspec:\n  rules:\n{lines}\n")
+
+
+def test_silence_means_no() -> None:
+    decision = decide(proposal(), plan(), [], CONTEXT)
+
+    assert decision.effect is Effect.DENY
+    assert "silence means no" in decision.reasons[0]
+
+
+def test_the_strictest_matching_rule_wins() -> None:
+    rules = policy("{name: a, effect: allow}", "{name: b, effect: require_approval}", "{name: c, effect: deny}")
+
+    assert decide(proposal(), plan(), [rules], CONTEXT).rule == "p/c"
+
+
+def test_a_condition_that_cannot_be_evaluated_never_grants_and_always_holds_back() -> None:
+    unknown = '\'workload.labels["team"] == "x"\''
+    allowing = policy(f"{{name: a, effect: allow, when: {unknown}}}")
+    denying = policy("{name: a, effect: allow}", f"{{name: b, effect: deny, when: {unknown}}}")
+
+    assert decide(proposal(), plan(), [allowing], CONTEXT).effect is Effect.DENY
+    assert decide(proposal(), plan(), [denying], CONTEXT).effect is Effect.DENY
+
+
+def test_mode_approve_asks_a_person_whatever_is_allowed() -> None:
+    asked = plan(facts=TargetFacts(mode="approve"))
+
+    assert decide(proposal(), asked, [policy("{name: a, effect: allow}")], CONTEXT).effect is Effect.REQUIRE_APPROVAL
+
+
+@pytest.mark.parametrize(
+    ("rule", "complaint"),
+    [
+        ("{name: a, effect: maybe}", "effect"),
+        ("{name: a, effect: allow, colour: red}", "colour"),
+        ("{name: a, effect: allow, when: 'confidence > \"x\"'}", "line 1, column 12"),
+        ("{name: a, effect: allow, when: 'nobody == 1'}", "undeclared reference"),
+        ("{name: a, effect: allow, when: 'confidence'}", "must be a bool"),
+    ],
+)
+def test_a_bad_policy_is_refused_with_field_and_place(rule: str, complaint: str) -> None:
+    with pytest.raises(InvalidError) as refusal:
+        policy(rule)
+
+    assert complaint in refusal.value.message
+    assert refusal.value.field.startswith("spec.rules[0](a)")
+
+
+def test_the_shipped_policy_asks_before_raising_memory_and_rolls_bad_revisions_back() -> None:
+    shipped = [parse_policy(source) for source in default_policies().values()]
+    raising = proposal(RaiseMemory(container="web", factor=1.5))
+
+    assert decide(proposal(), plan(), shipped, CONTEXT).effect is Effect.ALLOW
+    assert decide(raising, plan(action="raise_memory"), shipped, CONTEXT).effect is Effect.REQUIRE_APPROVAL
