@@ -18,13 +18,14 @@ from aegis.ai_engine.detection.history import History
 from aegis.ai_engine.detection.symptoms import symptoms
 from aegis.ai_engine.diagnosis.case import Case
 from aegis.ai_engine.diagnosis.diagnose import CONFIDENT, diagnose, where_it_hurts
+from aegis.ai_engine.diagnosis.load import more_traffic
 from aegis.ai_engine.ports import Conclusion, Conclusions, ObjectChange, Sample, StoredIncident
 from aegis.ai_engine.proposals.propose import Remedy, proposal_of, remedy_for
 from aegis.ai_engine.sources.inventory import Inventory
 from aegis.ai_engine.verification.judge import Scene, judge
 from aegis.catalogue.signals import SIGNALS
 from aegis.contracts.actions import RollbackRollout
-from aegis.contracts.diagnoses import Diagnosis, Hypothesis
+from aegis.contracts.diagnoses import CauseKind, Diagnosis, Hypothesis
 from aegis.contracts.findings import Anomaly, Finding, Severity, Symptom
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Stage
@@ -36,6 +37,7 @@ from aegis.contracts.verifications import Verification, VerificationRequest
 SETTLED = timedelta(seconds=10)
 PERSON_AFTER = timedelta(seconds=20)
 PERSON_AFTER_UNUSUAL = timedelta(minutes=2)
+PERSON_AFTER_BUSY = timedelta(minutes=10)
 # Requests fail while a new workload's parts come up one by one; that is nothing to learn from.
 COMING_UP = timedelta(seconds=24)
 RATES_LOOK_BACK = 2
@@ -334,8 +336,15 @@ class Pipeline:
 def _patience(case: Case, probable: Hypothesis) -> timedelta:
     """How long to wait before somebody is called: what is merely unusual, and nobody knows why, may pass."""
     shown = [one for found in case.findings.values() for one in found]
+    if probable.confidence >= CONFIDENT:
+        return PERSON_AFTER
+    if probable.cause is CauseKind.MEMORY_LIMIT_TOO_LOW:
+        return PERSON_AFTER_UNUSUAL  # once out of memory: the next kill, if there is one, tells more
     is_bad = any(isinstance(one, Symptom) or one.severity is Severity.CRITICAL for one in shown)
-    return PERSON_AFTER if is_bad or probable.confidence >= CONFIDENT else PERSON_AFTER_UNUSUAL
+    if is_bad:
+        return PERSON_AFTER
+    is_busy = any(more_traffic(case, member) for member in case.members)
+    return PERSON_AFTER_BUSY if is_busy else PERSON_AFTER_UNUSUAL
 
 
 def _is_vaguer(new: Diagnosis, old: Diagnosis) -> bool:

@@ -32,7 +32,8 @@ def crashing(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     """Yield that what others need keeps crashing, though nobody changed it."""
     shown = case.symptoms(workload.ref, "CrashLoopBackOff", "Restarting")
     callers = case.neighbourhood.callers(workload.ref)
-    if shown and callers:
+    # Out of memory has causes of its own, which the next kill tells apart.
+    if shown and callers and not case.symptoms(workload.ref, "OOMKilled"):
         names = ", ".join(sorted(one.name for one in callers))
         text = f"it keeps crashing, and {names} need it"
         yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, 0.72, text, shown)

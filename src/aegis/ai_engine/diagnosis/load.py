@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from aegis.ai_engine.diagnosis.case import Case, hypothesis
+from aegis.ai_engine.diagnosis.case import ENOUGH, Case, hypothesis
 from aegis.ai_engine.sources.views import WorkloadView
 from aegis.catalogue.signals import (
     CALL_LATENCY,
@@ -102,7 +102,11 @@ def traffic_ratio(case: Case, workload: WorkloadRef) -> float:
 
 
 def is_out_of_cpu(case: Case, workload: WorkloadRef) -> bool:
-    return case.lasts(CPU_USAGE, workload, above=CPU_NEAR_LIMIT) or case.lasts(CPU_THROTTLED, workload, above=THROTTLED)
+    """Whether CPU was near its limit for most of the last minute: who queues for it has good moments too."""
+    return any(
+        len(window := case.lately(signal, workload)) >= ENOUGH and (window.median or 0.0) >= limit
+        for signal, limit in ((CPU_USAGE, CPU_NEAR_LIMIT), (CPU_THROTTLED, THROTTLED))
+    )
 
 
 def is_short_of_connections(case: Case, workload: WorkloadRef) -> bool:

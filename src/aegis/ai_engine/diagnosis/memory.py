@@ -16,6 +16,7 @@ from aegis.contracts.diagnoses import CauseKind, Hypothesis
 KILLS_WINDOW = timedelta(minutes=30)
 LOOK_BACK = timedelta(minutes=25)
 KILLS_ENOUGH = 2
+SAME_OCCASION = timedelta(seconds=10)
 # A fall by this share of the limit is a restart, or memory given back.
 FALL = 0.2
 CLIMB_POINTS = 4
@@ -55,11 +56,11 @@ def memory(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     climbs = steady_climbs(memory_window(case, workload))
     if shown and climbs and kills:
         yield _leak(case, workload, kills, climbs[-1])
-    elif shown and len(kills) >= KILLS_ENOUGH:
+    elif shown and occasions(kills) >= KILLS_ENOUGH:
         text = f"ran out of memory {len(kills)} times in 30 minutes, in jumps: what it needs does not fit"
         yield hypothesis(CauseKind.MEMORY_LIMIT_TOO_LOW, workload.ref, 0.8, text, shown)
     elif shown:
-        text = "ran out of memory once; not enough to tell why"
+        text = "ran out of memory once, not again so far; too little to tell why"
         yield hypothesis(CauseKind.MEMORY_LIMIT_TOO_LOW, workload.ref, 0.4, text, shown)
     elif case.anomalies(workload.ref, MEMORY_USAGE) and climbs and climbs[-1].is_last:
         climb = climbs[-1]
@@ -67,6 +68,16 @@ def memory(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
             minutes = climb.full_in.total_seconds() / 60
             text = f"memory climbs steadily and reaches the limit in about {minutes:.0f} min"
             yield hypothesis(CauseKind.MEMORY_LEAK, workload.ref, 0.7, text, case.anomalies(workload.ref, MEMORY_USAGE))
+
+
+def occasions(kills: list[Death]) -> int:
+    """Count the moments at which there were kills: all pods at once may have met the same request.
+
+    >>> occasions([])
+    0
+    """
+    moments = sorted(one.at for one in kills)
+    return sum(number == 0 or moment - moments[number - 1] > SAME_OCCASION for number, moment in enumerate(moments))
 
 
 def _leak(case: Case, workload: WorkloadView, kills: list[Death], climb: Climb) -> Hypothesis:
