@@ -82,7 +82,8 @@ async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float,
 def _tell(aegis: Stack, secrets: Secrets, kubeconfig: Path, folder: Path, seed: int | None) -> None:
     admin = kubeconfig / "admin.kubeconfig" if kubeconfig.is_dir() else kubeconfig
     lines = [
-        f"[bold]Aegis is up[/bold]: {aegis.backend_url} (API at /docs), person admin, password {secrets.admin_password}",
+        f"[bold]Aegis is up[/bold]: {aegis.backend_url} (API at /docs)",
+        f"person admin, password {secrets.admin_password}",
         f"cluster: {'simulated, seed ' + str(seed) if seed is not None else 'yours'}; export KUBECONFIG={admin}",
         f"logs: {folder}; public key: {secrets.public_key}",
         "",

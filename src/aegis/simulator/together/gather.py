@@ -104,7 +104,7 @@ async def _rows(connection: "asyncpg.Connection[Any]", table: str, *, by: str = 
 
 async def _dump(connection: "asyncpg.Connection[Any]") -> bytes:
     """Return all of a database's rows as text; what is compressed, unpacked."""
-    found = []
+    found: list[bytes] = []
     for name in await connection.fetch(_NAMES):
         for row in await _rows(connection, name["relname"]):
             found.extend(_text(value) for value in row.values())

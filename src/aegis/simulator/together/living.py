@@ -1,7 +1,8 @@
 """Live a schedule to its end, and judge what it left behind."""
 
+import contextlib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -16,18 +17,19 @@ from aegis.simulator.together.together import Together
 from aegis.simulator.world.invariants import RULES, judge
 from aegis.simulator.world.invariants.evidence import Evidence, Ruling
 
-BUSY_TICK_S, IDLE_TICK_S = 5.0, 15.0
+BUSY_TICK_S, WAITING_TICK_S, IDLE_TICK_S, LONG_TICK_S = 5.0, 10.0, 15.0, 90.0
 VERDICTS_FOR_S = 200.0
 """So long after the last event the AI Engine still gives verdicts; then it is gone, and all must end without it."""
-LONGEST_S = 4 * 3600.0
-_SOON = ("proposed", "rehearsing", "deciding", "ordered", "acting", "settling", "undoing")
+LONGEST_S = 5 * 3600.0
+_NOW = {"proposed", "rehearsing", "deciding", "ordered", "acting", "undoing", "pending"}
+_SOON = {"settling", "blocked", "awaiting_approval"}
 _OPEN = f"""
 SELECT state, count(*) FROM remediations
 WHERE state NOT IN ({", ".join(f"'{one}'" for one in CONCLUDED)}) GROUP BY state
-"""
+"""  # noqa: S608 (states of our own)
 _PENDING = """
 SELECT (SELECT count(*) FROM outbox)
-     + (SELECT count(*) FROM journal WHERE NOT concluded AND NOT (stage = 'held' AND lease_until IS NULL))
+     + (SELECT count(*) FROM journal WHERE NOT concluded AND stage NOT IN ('held', 'settling', 'blocked'))
 """
 _FOR_A_PERSON = "SELECT order_id FROM journal WHERE stage = 'held' AND lease_until IS NULL"
 
@@ -53,10 +55,10 @@ class Exercised:
 
     def never(self) -> list[str]:
         """Return what never came up, of all that can."""
-        known = {
+        known: dict[str, list[str]] = {
             "transitions": [f"{now}→{then}" for now in RemediationState for then in following(now)],
-            "actions": list(ActionKind),
-            "guardrails": GUARDRAILS,
+            "actions": [str(one) for one in ActionKind],
+            "guardrails": list(GUARDRAILS),
             "invariants": list(RULES),
         }
         return [f"{kind}: {one}" for kind, names in known.items() for one in names if not getattr(self, kind)[str(one)]]
@@ -86,8 +88,11 @@ class Lived:
         return problems + [f"surprise: {one}" for one in self.surprises]
 
 
-async def live(schedule: Schedule, databases: Databases, name: str, urls: Mapping[str, str], **given: object) -> Lived:
-    """Let a schedule happen from beginning to end."""
+@contextlib.asynccontextmanager
+async def begin(
+    schedule: Schedule, databases: Databases, name: str, urls: Mapping[str, str]
+) -> AsyncIterator[Together]:
+    """Furnish a world, install Aegis in it, and clean up afterwards; `name` and `urls` are a clone's."""
     run = Together(
         seed=schedule.seed,
         topology=schedule.topology,
@@ -99,22 +104,29 @@ async def live(schedule: Schedule, databases: Databases, name: str, urls: Mappin
         executor_settings=schedule.executor_settings,
         backend_settings=schedule.backend_settings,
         prepared=schedule.furnish_all,
-        **given,  # type: ignore[arg-type]
     )
     run.canaries = [b"canary-"]
     await run.start()
     try:
-        await _happen(run, schedule)
-        await end(run)
-        evidence = await gather(run)
-        deaths = sum(one.deaths for one in run.all_replicas())
+        yield run
     finally:
         await run.close()
+
+
+async def live(run: Together, schedule: Schedule) -> Lived:
+    """Let a schedule happen, then everything end, and judge it."""
+    await _happen(run, schedule)
+    return await conclude(run)
+
+
+async def conclude(run: Together) -> Lived:
+    """Let everything end, and judge what is left behind."""
+    await end(run)
+    evidence = await gather(run)
     rulings = judge(evidence)
-    counts = exercised(run, evidence, rulings)
-    counts.troubles["deaths"] = deaths
     story = [f"{(at - run.began_at).total_seconds():6.0f} s  {what}" for at, what in run.story]
-    return Lived(schedule.seed, story, rulings, run.network.surprises, evidence, counts)
+    counts = exercised(run, evidence, rulings)
+    return Lived(run.seed, story, rulings, run.network.surprises, evidence, counts)
 
 
 async def _happen(run: Together, schedule: Schedule) -> None:
@@ -132,7 +144,7 @@ async def _pass(run: Together, until_s: float) -> None:
     """Let time pass in large ticks while nothing is under way."""
     until = run.began_at + timedelta(seconds=until_s)
     while run.clock.now() < until:
-        tick_s = BUSY_TICK_S if await run.is_busy() else IDLE_TICK_S
+        tick_s = _tick_s(await _open(run))
         await run.tick(min(timedelta(seconds=tick_s), until - run.clock.now()))
 
 
@@ -152,8 +164,14 @@ async def end(run: Together) -> None:
             for replica in run.replicas["ai-engine"]:
                 if replica.is_alive:
                     await replica.die(back_at=run.clock.now() + timedelta(days=1))
-        soon = any(state in _SOON for state in open_now)
-        await run.tick(timedelta(seconds=IDLE_TICK_S if soon or passed < VERDICTS_FOR_S else 90))
+        in_a_hurry = passed < VERDICTS_FOR_S or (_NOW | {"settling"}) & open_now.keys()
+        await run.tick(timedelta(seconds=_tick_s(open_now) + WAITING_TICK_S if in_a_hurry else LONG_TICK_S))
+
+
+def _tick_s(open_now: Mapping[str, int]) -> float:
+    if _NOW & open_now.keys():
+        return BUSY_TICK_S
+    return WAITING_TICK_S if _SOON & open_now.keys() else IDLE_TICK_S
 
 
 async def _open(run: Together) -> dict[str, int]:
@@ -173,6 +191,7 @@ async def _open(run: Together) -> dict[str, int]:
 def exercised(run: Together, evidence: Evidence, rulings: Mapping[str, Ruling]) -> Exercised:
     """Count what came up in a run."""
     counts = Exercised(troubles=Counter(run.network.happened))
+    counts.troubles["deaths"] = sum(one.deaths for one in run.all_replicas())
     for entry in evidence.entries:
         subject, _, verb = entry.event.partition(":")
         if subject == "remediation" and "from" in entry.detail:

@@ -1,5 +1,6 @@
 """The wires between the services: they may lose a request or its answer, deliver twice, or late."""
 
+import contextlib
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -99,10 +100,8 @@ class Network:
         due = [deliver for at, deliver in self._late if at <= self.clock.now()]
         self._late = [one for one in self._late if one[0] > self.clock.now()]
         for deliver in due:
-            try:
-                await deliver()
-            except (httpx.TransportError, httpx2.TransportError, TemporaryError):
-                pass  # nobody waits for the answer
+            with contextlib.suppress(httpx.TransportError, httpx2.TransportError, TemporaryError):
+                await deliver()  # nobody waits for the answer
 
 
 class ServiceWire(httpx.AsyncBaseTransport):

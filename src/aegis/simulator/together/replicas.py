@@ -36,9 +36,12 @@ class Replica:
     """When a dead one is started again; None for at once."""
     crash_at: int | None = None
     """The boundary, counted from the start of the run, at which it is killed once."""
+    at_boundary: Callable[[str], None] = lambda _: None
+    """Hears of each boundary as it is reached; may change the world, or end the replica."""
     boundaries: list[str] = field(default_factory=list)
     deaths: int = 0
-    due: dict[str, datetime] = field(default_factory=dict)
+    last: dict[str, datetime] = field(default_factory=dict)
+    """When each of its steps was taken last."""
 
     @property
     def name(self) -> str:
@@ -51,6 +54,7 @@ class Replica:
     def passes(self, boundary: str) -> None:
         """Note that a boundary is reached; CrashError if this is where it ends."""
         self.boundaries.append(boundary)
+        self.at_boundary(boundary)
         if self.crash_at is not None and len(self.boundaries) >= self.crash_at:
             self.crash_at = None
             raise CrashError(self, boundary)
@@ -63,7 +67,7 @@ class Replica:
         """Drop all that was in memory; the database remains."""
         self.service, self.back_at = None, back_at
         self.deaths += 1
-        self.due.clear()
+        self.last.clear()
         if self.stop is not None:
             await self.stop()
 

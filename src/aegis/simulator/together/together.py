@@ -18,7 +18,6 @@ from aegis.ai_engine.settings import AiEngineSettings
 from aegis.ai_engine.sources.prometheus import PrometheusSource
 from aegis.backend.counters import OwnCounters
 from aegis.backend.ports import BackendPorts
-from aegis.backend.remediations.lifecycle import CONCLUDED
 from aegis.backend.service import Backend
 from aegis.backend.settings import BackendSettings
 from aegis.catalogue import rbac
@@ -59,17 +58,29 @@ NAMESPACE = "aegis"
 KINDS: tuple[Kind, ...] = ("backend", "ai-engine", "executor")
 _ACCOUNTS = {"ai-engine": rbac.ai_engine_rules, "executor": rbac.executor_rules}
 _EVERY = {
-    "backend.step": 1, "backend.tidy": 30, "ai-engine.step": 5, "ai-engine.exchange": 5,
+    "backend.step": 1, "backend.tidy": 30, "ai-engine.step": 5, "ai-engine.exchange": 1,
     "executor.fetch": 1, "executor.step": 1, "executor.monitor": 15,
 }  # fmt: skip
-_WHEN_IDLE = {"backend.step": 60, "ai-engine.exchange": 60, "executor.fetch": 60, "executor.step": 60}
-"""In seconds: what has nothing to do is looked at as seldom, which saves most of a schedule's time."""
-_BUSY_BACKEND = f"""
-SELECT EXISTS (SELECT FROM remediations WHERE state NOT IN ({", ".join(f"'{one}'" for one in CONCLUDED)}))
-    OR EXISTS (SELECT FROM work_items WHERE NOT done AND withdrawn_at IS NULL)
-"""
-_BUSY_EXECUTOR = "SELECT EXISTS (SELECT FROM journal WHERE NOT concluded) OR EXISTS (SELECT FROM outbox)"
-_BUSY_AI_ENGINE = "SELECT EXISTS (SELECT FROM outbox)"
+"""In seconds."""
+_WITHOUT_WORK = {
+    "backend.step": 60, "ai-engine.exchange": 20, "executor.fetch": 60, "executor.step": 60, "executor.monitor": 30,
+}  # fmt: skip
+"""So seldom is looked where the database says that there is nothing to do: polling is most of a run's cost."""
+_WORK = {
+    "backend": """
+        SELECT EXISTS (SELECT FROM remediations WHERE state IN ('proposed', 'deciding', 'awaiting_approval'))
+            OR EXISTS (SELECT FROM remediations r JOIN incidents i ON i.key = r.incident_key
+                       WHERE i.state = 'resolved' AND r.state IN ('rehearsing', 'ordered', 'blocked')) AS step,
+        EXISTS (SELECT FROM work_items WHERE NOT done AND withdrawn_at IS NULL AND expires_at > $1
+                AND (claimed_until IS NULL OR claimed_until <= $1))
+            OR EXISTS (SELECT FROM work_items WHERE withdrawn_at > $1 - interval '15 s') AS fetch""",
+    "executor": """
+        SELECT EXISTS (SELECT FROM journal WHERE NOT concluded AND look_at <= $1
+                       AND (claimed_until IS NULL OR claimed_until <= $1))
+            OR EXISTS (SELECT FROM outbox) AS step,
+        EXISTS (SELECT FROM journal WHERE NOT concluded) AS monitor""",
+    "ai_engine": "SELECT EXISTS (SELECT FROM outbox) AS exchange, $1::timestamptz",
+}
 
 
 @dataclass
@@ -208,20 +219,13 @@ class Together:
         replicas = self.all_replicas()
         self.rng.shuffle(replicas)
         for replica in replicas:
-            await self._take_turn(replica, is_busy=await self.is_busy())
+            await self._take_turn(replica)
 
     async def jump(self, duration: timedelta) -> None:
         """Let the clock jump ahead; nobody had a turn meanwhile."""
         await self.clock.advance(duration)
 
-    async def is_busy(self) -> bool:
-        return bool(
-            await self.records.fetchval(_BUSY_BACKEND)
-            or await self.journal.fetchval(_BUSY_EXECUTOR)
-            or await self.memory.fetchval(_BUSY_AI_ENGINE)
-        )
-
-    async def _take_turn(self, replica: Replica, *, is_busy: bool) -> None:
+    async def _take_turn(self, replica: Replica) -> None:
         now = self.clock.now()
         if not replica.is_alive:
             if replica.back_at is None or replica.back_at <= now:
@@ -229,11 +233,42 @@ class Together:
             return
         for name, every in _EVERY.items():
             kind, _, method = name.partition(".")
-            idle = timedelta(seconds=0 if is_busy else _WHEN_IDLE.get(name, 0))
-            if kind == replica.kind and replica.is_alive and replica.due.get(name, now) + idle <= now:
-                replica.due[name] = now + timedelta(seconds=every)
+            if kind != replica.kind or not replica.is_alive:
+                continue
+            since = replica.last.get(name)
+            if since is None or now - since >= timedelta(
+                seconds=every if await self._has_work(name) else _WITHOUT_WORK[name]
+            ):
+                replica.last[name] = now
                 arguments = {"wait": timedelta()} if method == "fetch" else {}
                 await self._attempt(replica, getattr(replica.service, method), **arguments)
+
+    async def turn(self, name: str, *, number: int = 0) -> None:
+        """Give one replica one step now, whatever is due: `executor.step`, for those who direct a run by hand."""
+        kind, _, method = name.partition(".")
+        replica = next(one for one in self.all_replicas() if one.kind == kind and one.number == number)
+        if replica.is_alive:
+            arguments = {"wait": timedelta()} if method == "fetch" else {}
+            await self._attempt(replica, getattr(replica.service, method), **arguments)
+
+    async def _look(self, connection: Any, question: str, now: datetime) -> Any:
+        """Return the one row that a question about a database has for an answer."""
+        return await connection.fetchrow(question, now)
+
+    async def _has_work(self, name: str) -> bool:
+        """Whether a step would find something to do, as the databases have it."""
+        now = self.clock.now()
+        match name:
+            case "backend.step":
+                return bool((await self._look(self.records, _WORK["backend"], now))["step"])
+            case "executor.fetch":
+                return bool((await self._look(self.records, _WORK["backend"], now))["fetch"])
+            case "executor.step" | "executor.monitor":
+                return bool((await self._look(self.journal, _WORK["executor"], now))[name.partition(".")[2]])
+            case "ai-engine.exchange":
+                return bool((await self._look(self.memory, _WORK["ai_engine"], now))["exchange"])
+            case _:
+                return True
 
     async def _attempt(self, replica: Replica, act: Callable[..., Any], **arguments: Any) -> None:
         """Do as the runner of a real process does: what went wrong is tried again at the next turn."""

@@ -45,6 +45,21 @@ class TopologySpec(BaseModel):
     shape: Literal["random", "shop"] = "random"
     workloads: int | None = Field(default=None, ge=3, le=12)
     namespaces: int | None = Field(default=None, ge=1, le=4)
+    fragile: bool = False
+    """Everything is unready while something that it calls is gone."""
+    parts: dict[Role, "PartSpec"] = {}
+    """What is otherwise in the shop: its sizes, and how its programs behave."""
+
+
+class PartSpec(BaseModel):
+    """How one part of the shop differs; what is not given stays."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    replicas: int | None = Field(default=None, ge=1)
+    cpu: float | None = Field(default=None, gt=0)
+    memory_mib: int | None = Field(default=None, gt=0)
+    program: dict[str, Any] = {}
 
 
 @dataclass
@@ -104,16 +119,17 @@ class Topology:
         return found + self.extras
 
 
-def shop(*, rps: float = 27.0, web_replicas: int = 2) -> Topology:
+def shop(*, rps: float = 27.0, web_replicas: int = 2, names: "ShopNames | None" = None) -> Topology:
     """Return the recorded shop: users → web → cart → store ← worker."""
-    namespace = "shop"
+    called = names or ShopNames()
+    namespace = called.namespace
 
     def part(role: Role, name: str, replicas: int, program: Program) -> Part:
         return Part(role, namespace, name, program, replicas)
 
-    web = Program(cpu_s_per_request=0.003, latency_s=0.002, pool_size=40, calls=(Call(service="cart"),))
+    web = Program(cpu_s_per_request=0.003, latency_s=0.002, pool_size=40, calls=(Call(service=called.client),))
     cart = Program(
-        cpu_s_per_request=0.003, latency_s=0.001, pool_size=6, pool_eager=True, calls=(Call(service="store"),)
+        cpu_s_per_request=0.003, latency_s=0.001, pool_size=6, pool_eager=True, calls=(Call(service=called.store),)
     )
     store = Program(
         cpu_s_per_request=0.001,
@@ -123,20 +139,53 @@ def shop(*, rps: float = 27.0, web_replicas: int = 2) -> Topology:
         queued_share=1 / 3,
         threads=48,
     )
-    worker = Program(cpu_s_per_request=0.005, latency_s=0.0, pool_size=1, takes_from="store")
+    worker = Program(cpu_s_per_request=0.005, latency_s=0.0, pool_size=1, takes_from=called.store)
     parts = [
-        part("entry", "web", web_replicas, web),
-        part("client", "cart", 2, cart),
-        part("store", "store", 1, store),
-        part("worker", "worker", 1, worker),
+        part("entry", called.entry, web_replicas, web),
+        part("client", called.client, 2, cart),
+        part("store", called.store, 1, store),
+        part("worker", called.worker, 1, worker),
     ]
-    return Topology(parts, [a_node("node1", cpu="8")], {"shop/web": Traffic(rps=rps)})
+    return Topology(parts, [a_node("node1", cpu="8")], {f"{namespace}/{called.entry}": Traffic(rps=rps)})
+
+
+@dataclass(frozen=True)
+class ShopNames:
+    namespace: str = "shop"
+    entry: str = "web"
+    client: str = "cart"
+    store: str = "store"
+    worker: str = "worker"
+
+    @classmethod
+    def drawn(cls, rng: random.Random) -> "ShopNames":
+        lists = (_NAMESPACES, _ENTRIES, _MIDDLES, _STORES, _WORKERS)
+        return cls(*(rng.choice(each) for each in lists))
 
 
 def draw(seed: int, spec: TopologySpec | None = None) -> Topology:
     """Draw a shop: names, call graph, sizes and traffic follow from the seed."""
     spec = spec or TopologySpec()
-    return shop() if spec.shape == "shop" else _Drawing(random.Random(seed), spec).topology()
+    rng = random.Random(seed)
+    if spec.shape == "shop":
+        return _shop(rng, spec)
+    topology = _Drawing(rng, spec).topology()
+    if spec.fragile:
+        for part in topology.parts:
+            part.program = part.program.changed({"ready_needs": [call.service for call in part.program.calls]})
+    return topology
+
+
+def _shop(rng: random.Random, spec: TopologySpec) -> Topology:
+    """Return the recorded shop under drawn names, with about its traffic, and what the spec says otherwise."""
+    topology = shop(rps=round(27.0 * rng.uniform(0.9, 1.1), 1), names=ShopNames.drawn(rng))
+    for part in topology.parts:
+        wanted = spec.parts.get(part.role, PartSpec())
+        part.replicas = wanted.replicas or part.replicas
+        part.cpu = wanted.cpu or part.cpu
+        part.memory_mib = wanted.memory_mib or part.memory_mib
+        part.program = part.program.changed(wanted.program)
+    return topology
 
 
 class _Drawing:

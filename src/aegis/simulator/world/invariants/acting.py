@@ -2,8 +2,10 @@
 
 import hashlib
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
+from typing import Any
 
 import orjson
 
@@ -70,14 +72,14 @@ def nothing_without_a_decision(found: Evidence) -> Ruling:
     return ruling
 
 
-def _consenting(found: Evidence, row: dict[str, object]) -> set[str]:
+def _consenting(found: Evidence, row: Mapping[str, Any]) -> set[str]:
     return {
         one["approver"]
         for one in found.tables["approvals"]
         if one["remediation_id"] == row["id"]
         and one["verdict"] == "approved"
-        and one["plan_hash"] == row["plan"]["hash"]  # type: ignore[index]
-        and one["approver"] not in row["requesters"]  # type: ignore[operator]
+        and one["plan_hash"] == row["plan"]["hash"]
+        and one["approver"] not in row["requesters"]
         and one["approver"].startswith("person:")
     }
 
@@ -303,7 +305,7 @@ def pause_stops(found: Evidence) -> Ruling:
 def _backend_pauses(found: Evidence) -> list[Span]:
     rows = sorted(found.tables["pauses"], key=lambda row: row["position"])
     spans = []
-    for row, then in zip(rows, [*rows[1:], None], strict=True):
+    for row, then in zip(rows, [*rows[1:], None], strict=False):
         if row["paused"]:
             spans.append(Span(row["since"], then["since"] if then is not None else None, row["reason"]))
     return spans

@@ -2,6 +2,7 @@
 
 from collections import Counter, defaultdict
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import orjson
 
@@ -32,7 +33,9 @@ def leases_are_kept(found: Evidence) -> Ruling:
     return ruling
 
 
-def _check_held(found: Evidence, row: Row, journal: Row, body: Row, told: set[str], ruling: Ruling) -> None:
+def _check_held(  # noqa: PLR0917 (all of them are what a held change left behind)
+    found: Evidence, row: Row, journal: Row, body: Row, told: set[str], ruling: Ruling
+) -> None:
     lease, until = row["plan"]["lease"], journal["lease_until"]
     if body["escalate"]:
         ruling.check(f"escalated:{row['id']}" in told, f"{row['order_id']} is held, and nobody was told")
@@ -86,7 +89,7 @@ def replicas_are_as_good_as_one(found: Evidence) -> Ruling:
         by_key[row["dedupe_key"]].append(row)
     for rows in by_key.values():
         ordered = sorted(rows, key=lambda row: (row["proposed_at"], row["id"]))
-        for one, then in zip(ordered, ordered[1:], strict=False):
+        for one, then in pairwise(ordered):
             ended = _concluded_at(found, one)
             ruling.check(
                 ended is not None and ended <= then["proposed_at"], f"{one['id']} and {then['id']} are the same thing"
@@ -119,8 +122,8 @@ def audit_has_no_gap(found: Evidence) -> Ruling:
     settled = {entry.detail.get("order_id") for entry in found.entries if entry.event == "remediation:acting"}
     late = {entry.subject for entry in found.entries if entry.event == "outcome:late"}
     for _, order_id in found.acts():
-        row = found.remediation_of(order_id)
-        known = order_id in settled or (row is not None and row["id"] in late)
+        about = found.remediation_of(order_id)
+        known = order_id in settled or (about is not None and about["id"] in late)
         ruling.check(order_id in issued and known, f"{order_id} was carried out, and the audit trail does not say so")
     return ruling
 
