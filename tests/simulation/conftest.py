@@ -1,0 +1,61 @@
+"""One PostgreSQL for all simulations of a worker; each finds its databases empty."""
+
+import asyncio
+import gc
+from collections.abc import Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pytest
+import uvloop
+from argon2 import PasswordHasher
+
+from aegis.backend.identity import credentials
+from aegis.kit.embedded import postgres
+from aegis.simulator.together.databases import Databases
+from aegis.simulator.together.living import Lived, begin
+from aegis.simulator.together.schedules import Schedule
+from aegis.simulator.together.together import Together
+
+T = TypeVar("T")
+NAME = "simulation"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where schedules are lived."""
+
+    databases: Databases
+    urls: Mapping[str, str]
+
+    def begin(self, schedule: Schedule) -> AbstractAsyncContextManager[Together]:
+        return begin(schedule, self.databases, NAME, self.urls)
+
+    def run(self, story: Coroutine[Any, Any, T]) -> T:
+        return uvloop.run(story)
+
+
+@pytest.fixture(scope="session")
+def stage() -> Iterator[Stage]:
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
+    slow, credentials._HASHER = credentials._HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+    with postgres(durable=False) as server:
+        databases = Databases(server)
+        asyncio.run(databases.prepare())
+        yield Stage(databases, asyncio.run(databases.clone(NAME)))
+    credentials._HASHER = slow
+
+
+@pytest.fixture
+def lived(record_property: Callable[[str, object], None]) -> Callable[[Lived], None]:
+    """Say what a run exercised, and fail if it broke a rule."""
+
+    def check(life: Lived) -> None:
+        record_property("exercised", life.exercised.to_plain())
+        told = "\n".join(life.broken)
+        story = "\n".join(life.story)
+        assert not life.broken, f"seed {life.seed} broke rules:\n{told}\n\nIts story:\n{story}"
+
+    return check
