@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 
 from aegis.ai_engine.correlation.grouping import group, opens_incident
-from aegis.ai_engine.correlation.incidents import Incident, Incidents, to_bytes
+from aegis.ai_engine.correlation.incidents import REMEMBER_RESOLVED, Incident, Incidents, to_bytes
 from aegis.ai_engine.correlation.neighbourhood import Neighbourhood, neighbourhood_of
 from aegis.ai_engine.correlation.promotion import promote
 from aegis.ai_engine.detection.anomalies import Anomalies
@@ -111,6 +111,7 @@ class Pipeline:
         if not freshness.cluster_is_fresh(now):
             return Conclusions()
         self.history.settle(now)
+        self._forget_proposals(now)
         if freshness.metrics(now) == "fresh":
             self._anomalies.forget_missing(now.timestamp())
         found: list[Finding] = [*symptoms(self.inventory, self.history, now), *self._anomalies.findings()]
@@ -189,7 +190,7 @@ class Pipeline:
         if remedy.unchanged in self._failed:
             incident.needs_person = f"{remedy.action.kind} was tried on the same unchanged spec and did not help"
             return []
-        if self._is_under_way(incident, now) or remedy.unchanged in incident.proposed.values():
+        if self._is_under_way(incident, now) or self._was_proposed(remedy, incident, now):
             return []
         as_of = self._data_as_of(case, now, freshness)
         if as_of is None:
@@ -206,6 +207,15 @@ class Pipeline:
         self._remedies[proposal.id] = remedy.unchanged
         self._proposed_at[proposal.id] = now
         return [proposal]
+
+    def _was_proposed(self, remedy: Remedy, incident: Incident, now: datetime) -> bool:
+        """Whether the same was proposed for this incident, or just now for another: incidents part and join."""
+        lately = {self._remedies[one] for one, at in self._proposed_at.items() if now - at < UNDECIDED}
+        return remedy.unchanged in lately or remedy.unchanged in incident.proposed.values()
+
+    def _forget_proposals(self, now: datetime) -> None:
+        for one in [one for one, at in self._proposed_at.items() if now - at > REMEMBER_RESOLVED]:
+            del self._proposed_at[one], self._remedies[one]
 
     def _is_under_way(self, incident: Incident, now: datetime) -> bool:
         open_since = [
@@ -314,6 +324,7 @@ class Pipeline:
             incident = self.incidents.get(proposal.incident_key)
             if incident is not None:
                 incident.proposed.pop(proposal.id, None)
+            self._proposed_at.pop(proposal.id, None)
         self._written.clear()
 
     # -- names

@@ -31,8 +31,9 @@ RULES: tuple[Rule, ...] = (
     dependencies.unserved,
     dependencies.slow,
 )
-_OWN_FAULTS = frozenset({
-    CauseKind.BAD_REVISION, CauseKind.TRAFFIC_SATURATION, CauseKind.CPU_LIMIT_TOO_LOW, CauseKind.PROBE_TOO_TIGHT,
+_EXPLAINABLE = frozenset({
+    CauseKind.DEPENDENCY_OUTAGE, CauseKind.BAD_REVISION, CauseKind.TRAFFIC_SATURATION, CauseKind.CPU_LIMIT_TOO_LOW,
+    CauseKind.PROBE_TOO_TIGHT,
 })  # fmt: skip
 
 
@@ -75,7 +76,7 @@ def rolled_out_beside(case: Case) -> list[WorkloadView]:
 
 def _ranked(case: Case, one: Hypothesis) -> Hypothesis:
     confidence = one.confidence
-    if one.cause in _OWN_FAULTS and dependencies.explains(case, one.subject) is not None:
+    if one.cause in _EXPLAINABLE and dependencies.explains(case, one.subject) is not None:
         confidence *= EXPLAINED
     elif any(one.subject in case.neighbourhood.dependencies(other) for other in case.members):
         confidence = min(0.99, confidence + DEEPER)
