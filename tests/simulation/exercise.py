@@ -12,7 +12,7 @@ ENOUGH = 100
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    default = int(os.environ.get("AEGIS_SCHEDULES", "100"))  # noqa: TID251 (the tests' own setting, read only here)
+    default = int(os.environ.get("AEGIS_SCHEDULES", "8"))  # noqa: TID251 (the tests' own setting, read only here)
     parser.addoption("--schedules", type=int, default=default, help="how many random schedules to live")
     parser.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
 
