@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import orjson
 
 from aegis.ai_engine.correlation.grouping import group, opens_incident
-from aegis.ai_engine.correlation.incidents import REMEMBER_RESOLVED, Incident, Incidents, to_bytes
+from aegis.ai_engine.correlation.incidents import REMEMBER_RESOLVED, Incident, Incidents, Proposed, to_bytes
 from aegis.ai_engine.correlation.neighbourhood import Neighbourhood, neighbourhood_of
 from aegis.ai_engine.correlation.promotion import promote
 from aegis.ai_engine.detection.anomalies import Anomalies
@@ -17,7 +18,7 @@ from aegis.ai_engine.detection.board import Board
 from aegis.ai_engine.detection.history import History
 from aegis.ai_engine.detection.symptoms import symptoms
 from aegis.ai_engine.diagnosis.case import Case
-from aegis.ai_engine.diagnosis.diagnose import CONFIDENT, diagnose, where_it_hurts
+from aegis.ai_engine.diagnosis.diagnose import CONFIDENT, diagnose, independent_causes, where_it_hurts
 from aegis.ai_engine.diagnosis.load import more_traffic
 from aegis.ai_engine.ports import Conclusion, Conclusions, ObjectChange, Sample, StoredIncident
 from aegis.ai_engine.proposals.propose import Remedy, proposal_of, remedy_for
@@ -158,52 +159,59 @@ class Pipeline:
         return StoredIncident(incident.key, to_bytes(incident))
 
     def _follow(self, incident: Incident, now: datetime, freshness: Freshness) -> list[Proposal]:
-        """Diagnose an incident anew, and propose what to do once the cause has settled."""
+        """Diagnose an incident anew, and propose what to do once its causes have settled."""
         case = self.case_of(incident, now)
         diagnosis = diagnose(case)
         # Evidence comes and goes while a problem lasts; what was known once is better than "unknown", to tell people.
-        if incident.diagnosis is not None and _is_vaguer(diagnosis, incident.diagnosis):
-            diagnosis = incident.diagnosis
-        is_kept = diagnosis is incident.diagnosis
-        probable = diagnosis.probable
-        incident.diagnosis = diagnosis
+        is_kept = incident.diagnosis is not None and _is_vaguer(diagnosis, incident.diagnosis)
+        incident.diagnosis = incident.diagnosis if is_kept else diagnosis
+        assert incident.diagnosis is not None
         incident.workload = where_it_hurts(case)
-        remedy = remedy_for(case, probable)
-        if is_kept and not isinstance(remedy, str):
-            return []
-        what = f"{probable.cause}:{probable.subject}" if isinstance(remedy, str) else remedy.unchanged
-        if what != incident.settled_on:
-            incident.settled_on, incident.settled_since = what, now
-        settled = now - (incident.settled_since or now)
-        if isinstance(remedy, str):
-            if settled >= _patience(case, probable) and not self._is_under_way(incident, now):
-                incident.needs_person = remedy
-            return []
-        if settled < SETTLED:
-            return []
-        return self._propose(incident, case, remedy, now, freshness)
+        causes = [incident.diagnosis.probable] if is_kept else independent_causes(case, diagnosis)
+        remedies = [(cause, remedy_for(case, cause)) for cause in causes]
+        follows = [_what_follows(cause, remedy) for cause, remedy in remedies]
+        incident.settled = {what: incident.settled.get(what, now) for what in follows}
+        subjects = {cause.subject for cause in causes}
+        proposals: list[Proposal] = []
+        for (cause, remedy), what in zip(remedies, follows, strict=True):
+            settled = now - incident.settled[what]
+            if isinstance(remedy, str):
+                if settled >= _patience(case, cause) and not self._is_under_way(incident.proposed, incident, now):
+                    incident.needs_person = remedy
+            elif settled >= SETTLED and not is_kept:
+                proposals += self._propose(
+                    incident, case, cause, remedy, independent=subjects - {cause.subject}, freshness=freshness
+                )
+        return proposals
 
     def _propose(
-        self, incident: Incident, case: Case, remedy: Remedy, now: datetime, freshness: Freshness
+        self,
+        incident: Incident,
+        case: Case,
+        cause: Hypothesis,
+        remedy: Remedy,
+        *,
+        independent: AbstractSet[WorkloadRef],
+        freshness: Freshness,
     ) -> list[Proposal]:
-        assert incident.diagnosis is not None
+        """Propose a remedy, unless something is under way already; what has a cause of its own is no hindrance."""
+        now = case.now
         if remedy.unchanged in self._failed:
             incident.needs_person = f"{remedy.action.kind} was tried on the same unchanged spec and did not help"
             return []
-        if self._is_under_way(incident, now) or self._was_proposed(remedy, incident, now):
+        hindering = [key for key, one in incident.proposed.items() if one.owner not in independent]
+        if self._is_under_way(hindering, incident, now) or self._was_proposed(remedy, incident, now):
             return []
         as_of = self._data_as_of(case, now, freshness)
         if as_of is None:
             return []  # proposes nothing on stale data
-        proposal = proposal_of(
-            remedy, case=case, probable=incident.diagnosis.probable, incident_key=incident.key, data_as_of=as_of
-        )
+        proposal = proposal_of(remedy, case=case, probable=cause, incident_key=incident.key, data_as_of=as_of)
         if isinstance(remedy.action, RollbackRollout):
             rollout = self.history.last_rollout(remedy.owner)
             if rollout is not None:
                 self.history.condemn(remedy.owner, rollout.revision)
         incident.needs_person = ""
-        incident.proposed[proposal.id] = remedy.unchanged
+        incident.proposed[proposal.id] = Proposed(remedy.unchanged, remedy.owner.ref)
         self._remedies[proposal.id] = remedy.unchanged
         self._proposed_at[proposal.id] = now
         return [proposal]
@@ -211,16 +219,16 @@ class Pipeline:
     def _was_proposed(self, remedy: Remedy, incident: Incident, now: datetime) -> bool:
         """Whether the same was proposed for this incident, or just now for another: incidents part and join."""
         lately = {self._remedies[one] for one, at in self._proposed_at.items() if now - at < UNDECIDED}
-        return remedy.unchanged in lately or remedy.unchanged in incident.proposed.values()
+        return remedy.unchanged in lately or any(
+            remedy.unchanged == one.unchanged for one in incident.proposed.values()
+        )
 
     def _forget_proposals(self, now: datetime) -> None:
         for one in [one for one, at in self._proposed_at.items() if now - at > REMEMBER_RESOLVED]:
             del self._proposed_at[one], self._remedies[one]
 
-    def _is_under_way(self, incident: Incident, now: datetime) -> bool:
-        open_since = [
-            self._proposed_at.get(one, incident.opened_at) for one in incident.proposed if one not in self._concluded
-        ]
+    def _is_under_way(self, proposals: Iterable[str], incident: Incident, now: datetime) -> bool:
+        open_since = [self._proposed_at.get(one, incident.opened_at) for one in proposals if one not in self._concluded]
         return any(now - since < UNDECIDED for since in open_since)
 
     def _data_as_of(self, case: Case, now: datetime, freshness: Freshness) -> datetime | None:
@@ -256,6 +264,7 @@ class Pipeline:
             findings=tuple(one for one in incident.findings.values() if opens_incident(one) or one in incident.active),
             diagnosis=incident.diagnosis,
             resolved=not incident.is_open,
+            merged_into=incident.merged_into,
             needs_person=incident.needs_person if incident.is_open else "",
             reported_at=now,
         )
@@ -263,7 +272,7 @@ class Pipeline:
     # -- verify
 
     def verify(self, request: VerificationRequest, now: datetime, freshness: Freshness) -> Verification:
-        incident = self.incidents.get(request.incident_key)
+        incident = self.incidents.survivor(request.incident_key)
         scene = Scene(
             inventory=self.inventory,
             history=self.history,
@@ -292,7 +301,8 @@ class Pipeline:
             self._failed.add(unchanged)
 
     def _remedy_of(self, proposal_id: str) -> str | None:
-        return next((one.proposed[proposal_id] for one in self.incidents.all() if proposal_id in one.proposed), None)
+        found = (one.proposed[proposal_id] for one in self.incidents.all() if proposal_id in one.proposed)
+        return next((one.unchanged for one in found), None)
 
     # -- a restart loses nothing
 
@@ -344,6 +354,10 @@ class Pipeline:
         )
 
 
+def _what_follows(cause: Hypothesis, remedy: Remedy | str) -> str:
+    return f"{cause.cause}:{cause.subject}" if isinstance(remedy, str) else remedy.unchanged
+
+
 def _patience(case: Case, probable: Hypothesis) -> timedelta:
     """How long to wait before somebody is called: what is merely unusual, and nobody knows why, may pass."""
     shown = [one for found in case.findings.values() for one in found]
@@ -372,6 +386,7 @@ def _digest(report: IncidentReport) -> str:
             sorted((one.fingerprint, one.severity) for one in report.findings),
             [probable.cause, str(probable.subject), round(probable.confidence, 1)] if probable is not None else None,
             report.resolved,
+            report.merged_into,
             bool(report.needs_person),
         ])
     )  # fmt: skip

@@ -28,6 +28,8 @@ class IncidentReport(Contract):
     findings: tuple[Finding, ...] = ()
     diagnosis: Diagnosis | None = None
     resolved: bool = False
+    merged_into: Name | None = None
+    """The key of the incident that this one turned out to be part of; what was begun for it goes on there."""
     needs_person: Text = ""
     """Why no action is proposed and somebody should look now; empty where that is not so."""
     reported_at: Moment
@@ -46,5 +48,6 @@ class Incident(Contract):
     opened_at: Moment
     updated_at: Moment
     resolved_at: Moment | None = None
+    merged_into: Name | None = None
     findings: tuple[Finding, ...] = ()
     diagnosis: Diagnosis | None = None

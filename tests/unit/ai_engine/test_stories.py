@@ -67,6 +67,36 @@ def test_a_revision_whose_predecessor_crashed_as_well_is_not_to_blame(world: Wor
     assert world.last.needs_person != ""
 
 
+def test_two_bad_revisions_of_workloads_that_call_each_other_are_both_rolled_back(world: World) -> None:
+    world.roll_out("cart", 2)
+    world.crash("cart", 0, revision=2, times=2)
+    world.run(80)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert {one.target.name for one in world.proposals} == {"web", "cart"}
+    assert len({one.incident_key for one in world.proposals}) == 1
+
+
+def test_what_was_begun_for_an_incident_goes_on_in_the_one_it_is_merged_into(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    world.crash("cart", 0)
+    world.pod("cart", 0, restarts=3)
+    world.run(420)
+    world.roll_out("store", 2)
+    world.crash("store", 0, revision=2)
+    [first, second] = world.proposals
+    assert first.incident_key != second.incident_key
+
+    world.crash("cart", 1)
+
+    [merged] = {one.key for one in world.reports if one.merged_into is not None}
+    assert merged == second.incident_key
+    assert {one.merged_into for one in world.reports if one.key == merged and one.resolved} == {first.incident_key}
+    assert len(world.proposals) == 2
+
+
 def test_a_first_revision_has_nothing_to_go_back_to() -> None:
     world = World()
     world.deploy("web", ready=False)

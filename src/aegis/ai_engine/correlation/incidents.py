@@ -29,6 +29,15 @@ BandKey = tuple[str, str]
 """Workload (as text) and signal."""
 
 
+@dataclass(frozen=True)
+class Proposed:
+    """What was proposed for an incident."""
+
+    unchanged: str
+    """What it would do to what: the same text means the same action on the same unchanged thing."""
+    owner: WorkloadRef
+
+
 @dataclass
 class Incident:
     """A problem as the AI Engine follows it."""
@@ -46,11 +55,12 @@ class Incident:
     """What was usual for its workloads when it began."""
     diagnosis: Diagnosis | None = None
     needs_person: str = ""
-    settled_since: datetime | None = None
-    """Since when the same thing follows from the probable cause."""
-    settled_on: str = ""
-    proposed: dict[str, str] = field(default_factory=dict)
-    """Ids of proposals made for it, with what they would do to what, unchanged."""
+    settled: dict[str, datetime] = field(default_factory=dict)
+    """What follows from its causes, and since when it always did."""
+    proposed: dict[str, Proposed] = field(default_factory=dict)
+    """By the proposals' ids."""
+    merged_into: str | None = None
+    """The key of the incident that it turned out to be part of."""
     reported: str = ""
     """A digest of what was reported last: the same again is no news."""
 
@@ -86,6 +96,13 @@ class Incidents:
 
     def get(self, key: str) -> Incident | None:
         return self._known.get(key)
+
+    def survivor(self, key: str) -> Incident | None:
+        """Return the incident with that key, or the one that it was merged into."""
+        found = self._known.get(key)
+        while found is not None and found.merged_into is not None:
+            found = self._known.get(found.merged_into)
+        return found
 
     def update(
         self, groups: Sequence[Group], now: datetime, *, uids: Mapping[WorkloadRef, str], related: Related
@@ -129,14 +146,15 @@ class Incidents:
         if incident is None:
             incident = Incident(key, first.workload, found.started_at, set(found.members))
             self._known[key] = incident
-        incident.resolved_at = None
+        incident.resolved_at = incident.merged_into = None
         return incident
 
     def _absorb(self, incident: Incident, other: Incident, now: datetime) -> None:
         incident.members |= other.members
         incident.findings |= other.findings
         incident.bands = other.bands | incident.bands
-        other.active, other.resolved_at = (), now
+        incident.proposed = other.proposed | incident.proposed
+        other.active, other.resolved_at, other.merged_into = (), now, incident.key
 
     def _forget(self, now: datetime) -> None:
         for incident in [*self._known.values()]:
@@ -179,10 +197,10 @@ def to_bytes(incident: Incident) -> bytes:
         "last_active_at": incident.last_active_at,
         "resolved_at": incident.resolved_at,
         "bands": [[*key, band.low, band.high] for key, band in incident.bands.items()],
-        "proposed": incident.proposed,
+        "proposed": [[key, one.unchanged, one.owner.model_dump()] for key, one in incident.proposed.items()],
+        "merged_into": incident.merged_into,
         "diagnosis": incident.diagnosis.model_dump(mode="json") if incident.diagnosis is not None else None,
         "needs_person": incident.needs_person,
-        "settled_since": incident.settled_since,
         "reported": incident.reported,
     })  # fmt: skip
 
@@ -199,10 +217,12 @@ def from_bytes(body: bytes) -> Incident:
         last_active_at=_moment(plain["last_active_at"]),
         resolved_at=_moment(plain["resolved_at"]),
         bands={(workload, signal): Band(low, high) for workload, signal, low, high in plain["bands"]},
-        proposed=plain["proposed"],
+        proposed={
+            key: Proposed(unchanged, WorkloadRef.model_validate(owner)) for key, unchanged, owner in plain["proposed"]
+        },
+        merged_into=plain["merged_into"],
         diagnosis=Diagnosis.model_validate(plain["diagnosis"]) if plain["diagnosis"] is not None else None,
         needs_person=plain["needs_person"],
-        settled_since=_moment(plain["settled_since"]),
         reported=plain["reported"],
     )
 

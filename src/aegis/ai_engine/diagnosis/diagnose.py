@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 
+from aegis.ai_engine.correlation.grouping import is_effect, opens_incident
 from aegis.ai_engine.diagnosis import dependencies, load, memory, platform, rollouts
 from aegis.ai_engine.diagnosis.case import Case, hypothesis
 from aegis.ai_engine.diagnosis.lone_pod import lone_bad_pod
@@ -49,6 +50,19 @@ def diagnose(case: Case) -> Diagnosis:
     return Diagnosis(hypotheses=tuple(sorted(hypotheses, key=_order)), made_at=case.now)
 
 
+def independent_causes(case: Case, diagnosis: Diagnosis) -> list[Hypothesis]:
+    """Return the probable cause, and every other that no cause explains: several things may break at once.
+
+    Those others show symptoms of their own, not only what a workload shows when something that it needs is broken.
+    """
+    found = [diagnosis.probable]
+    for one in diagnosis.hypotheses:
+        own = [shown for shown in case.symptoms(one.subject) if opens_incident(shown) and not is_effect(shown)]
+        if own and one.confidence >= CONFIDENT and all(one.subject != other.subject for other in found):
+            found.append(one)
+    return found
+
+
 def _all(case: Case) -> Iterator[Hypothesis]:
     for member in sorted(case.members, key=str):
         if member.kind == "Node":
@@ -76,11 +90,23 @@ def rolled_out_beside(case: Case) -> list[WorkloadView]:
 
 def _ranked(case: Case, one: Hypothesis) -> Hypothesis:
     confidence = one.confidence
-    if one.cause in _EXPLAINABLE and dependencies.explains(case, one.subject) is not None:
+    needed = dependencies.explains(case, one.subject) if one.cause in _EXPLAINABLE else None
+    if needed is not None and not _came_with_a_rollout(case, one, needed):
         confidence *= EXPLAINED
     elif any(one.subject in case.neighbourhood.dependencies(other) for other in case.members):
         confidence = min(0.99, confidence + DEEPER)
     return one.model_copy(update={"confidence": round(confidence, 3)})
+
+
+def _came_with_a_rollout(case: Case, one: Hypothesis, needed: WorkloadRef) -> bool:
+    """Whether what it needs had been broken for a while when it was rolled out, and had not hurt it until then."""
+    view = case.view(one.subject)
+    rollout = rollouts.young_rollout(case, view) if view is not None else None
+    return (
+        one.cause is CauseKind.BAD_REVISION
+        and rollout is not None
+        and case.onset(needed) < rollout.at - dependencies.SLACK
+    )
 
 
 def _without_echoes(found: list[Hypothesis]) -> list[Hypothesis]:

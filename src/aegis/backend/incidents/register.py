@@ -36,6 +36,7 @@ class IncidentRegister:
             opened_at=known.opened_at if known else report.reported_at,
             updated_at=now,
             resolved_at=(known.resolved_at if known and known.resolved_at else now) if resolved else None,
+            merged_into=report.merged_into if resolved else None,
             findings=findings,
             diagnosis=diagnosis,
         )
@@ -61,7 +62,7 @@ class IncidentRegister:
         if known is None:
             event = "incident:opened"
         elif known.state is not IncidentState.RESOLVED and incident.state is IncidentState.RESOLVED:
-            event = "incident:resolved"
+            event = "incident:merged" if incident.merged_into else "incident:resolved"
         elif known.state is IncidentState.RESOLVED and incident.state is not IncidentState.RESOLVED:
             event = "incident:reopened"
         elif incident.diagnosis and (
@@ -73,6 +74,8 @@ class IncidentRegister:
             if incident.diagnosis is not None:
                 detail["cause"] = incident.diagnosis.probable.cause.value
                 detail["subject"] = str(incident.diagnosis.probable.subject)
+            if incident.merged_into is not None:
+                detail["into"] = incident.merged_into
             await self.trail.record(tx, actor=actor, event=event, subject=incident.id, detail=detail)
 
     async def _call_person(self, tx: Transaction, incident: Incident, why: str) -> None:

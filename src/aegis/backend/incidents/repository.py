@@ -18,6 +18,16 @@ async def find_by_key(tx: AsyncConnection, key: str, *, lock: bool = False) -> I
     return _one(await tx.execute(query.with_for_update() if lock else query))
 
 
+async def find_survivor(tx: AsyncConnection, key: str) -> Incident | None:
+    """Return the incident with that key, or the one that it was merged into, which may not be known yet."""
+    seen: set[str] = set()
+    found = await find_by_key(tx, key)
+    while found is not None and found.merged_into is not None and found.key not in seen:
+        seen.add(found.key)
+        found = await find_by_key(tx, found.merged_into)
+    return found
+
+
 async def find(tx: AsyncConnection, incident_id: str) -> Incident | None:
     return _one(await tx.execute(select(incidents).where(incidents.c.id == incident_id)))
 

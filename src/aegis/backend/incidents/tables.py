@@ -20,4 +20,5 @@ incidents = Table(
     Column("opened_at", Moment, nullable=False),
     Column("updated_at", Moment, nullable=False),
     Column("resolved_at", Moment, nullable=True),
+    Column("merged_into", Text, nullable=True),
 )

@@ -281,7 +281,7 @@ class Remediator:
     async def _cancel_what_resolved(self) -> None:
         async with self.ports.database.transaction() as tx:
             for row in await repository.take(tx, *NOT_YET_ACTING, limit=100):
-                incident = await incident_repository.find_by_key(tx, row.incident_key)
+                incident = await incident_repository.find_survivor(tx, row.incident_key)
                 if (
                     incident is not None
                     and incident.resolved_at is not None

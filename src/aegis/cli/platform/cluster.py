@@ -16,6 +16,8 @@ from aegis.kit.embedded import free_port
 from aegis.kit.errors import UpstreamError
 
 _A_MOMENT_S = 0.05
+_PATIENCE_S = 30
+"""Several worlds share a small machine; one may be busy for a while."""
 
 
 @dataclass
@@ -35,7 +37,7 @@ class SimulatedCluster:
         arguments += ["--prometheus-port", str(self._port), "--clock", self.clock]
         self.process = Process("cluster", arguments, settings={}, log=self.folder / "cluster.log")
         self.prometheus_url = f"http://127.0.0.1:{self._port}"
-        self._http = httpx.AsyncClient(base_url=self.prometheus_url, timeout=30)
+        self._http = httpx.AsyncClient(base_url=self.prometheus_url, timeout=_PATIENCE_S)
 
     async def start(self) -> None:
         await self.process.start()
@@ -59,16 +61,11 @@ class SimulatedCluster:
 
     async def do(self, step: Mapping[str, Any]) -> str:
         """Let a step happen now; return what was done."""
-        response = await self._http.post("/world/steps", json=dict(step))
-        if not response.is_success:
-            raise UpstreamError(f"the world refused {step}: {response.text}")
-        return str(response.json()["done"])
+        return str((await self._asked("POST", "/world/steps", dict(step))).json()["done"])
 
     async def plan(self, steps: Sequence[Mapping[str, Any]]) -> datetime:
         """Let steps happen later, each `at_s` seconds from now; return when now is."""
-        response = await self._http.post("/world/plan", json=[dict(step) for step in steps])
-        if not response.is_success:
-            raise UpstreamError(f"the world refused the plan: {response.text}")
+        response = await self._asked("POST", "/world/plan", [dict(step) for step in steps])
         return datetime.fromisoformat(response.json()["now"])
 
     async def writes_of(self, user: str) -> list[dict[str, Any]]:
@@ -76,8 +73,11 @@ class SimulatedCluster:
         config = yaml.safe_load(self.kubeconfig("admin").read_text())
         token, server = config["users"][0]["user"]["token"], config["clusters"][0]["cluster"]["server"]
         headers = {"Authorization": f"Bearer {token}"}
-        async with httpx2.AsyncClient(verify=False) as http:
-            answer = (await http.get(f"{server}/debug/requests", headers=headers)).json()
+        try:
+            async with httpx2.AsyncClient(verify=False, timeout=_PATIENCE_S) as http:
+                answer = (await http.get(f"{server}/debug/requests", headers=headers)).json()
+        except httpx2.HTTPError as error:
+            raise UpstreamError(f"the simulated cluster did not say what was written to it: {error!r}") from error
         account = f"system:serviceaccount:aegis:{user}"
         return [
             one
@@ -87,6 +87,13 @@ class SimulatedCluster:
         ]  # fmt: skip
 
     async def _get(self, path: str) -> Any:
-        response = await self._http.get(path)
-        response.raise_for_status()
-        return response.json()
+        return (await self._asked("GET", path)).json()
+
+    async def _asked(self, method: str, path: str, body: Any = None) -> httpx.Response:
+        try:
+            response = await self._http.request(method, path, json=body)
+        except httpx.HTTPError as error:
+            raise UpstreamError(f"the simulated cluster does not answer: {error!r}") from error
+        if not response.is_success:
+            raise UpstreamError(f"the simulated cluster refused {body or path}: {response.text}")
+        return response
