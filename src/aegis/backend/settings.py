@@ -13,13 +13,13 @@ class BackendSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="AEGIS_", extra="ignore")
 
     environment: Literal["development", "staging", "production"] = "development"
-    """Production refuses scaled time and placeholder secrets."""
+    """Production refuses any clock but the system's, and placeholder secrets."""
     host: str = "127.0.0.1"
     """Where to listen; manifests say 0.0.0.0, a laptop should not."""
     port: int = Field(default=3000, ge=1, le=65535)
     """The port number of API and metrics, from the user's document."""
     clock: str = "system"
-    """`system`, or `scaled:<epoch>:<rate>` in demos; every process must have the same."""
+    """`system`, or `scaled:<epoch>:<rate>` or `paced:<file>` in demos; every process must have the same."""
     log_level: Literal["debug", "info", "warning", "warn", "error"] = "info"
     """How much to say; `warn` is what the user's document writes for production."""
     log_format: Literal["json", "console"] = "json"

@@ -11,10 +11,12 @@ import typer
 from aegis.catalogue import rbac
 from aegis.kit.clock import clock_from
 from aegis.kit.logs import set_up_logs
+from aegis.kit.pace import Pace
 from aegis.simulator.kubernetes.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, NAMESPACES
 from aegis.simulator.kubernetes.serving import Served, kubeconfig
 from aegis.simulator.kubernetes.users import ADMIN, User, Users, service_account
 from aegis.simulator.world import scenario as scenarios
+from aegis.simulator.world.governor import Governor
 from aegis.simulator.world.process import serve_world
 from aegis.simulator.world.world import World
 
@@ -27,7 +29,7 @@ def simulate(
     folder: Annotated[Path, typer.Option(help="Where kubeconfigs are written.")],
     prometheus_port: Annotated[int, typer.Option(help="Where signals are served.")],
     kubernetes_port: Annotated[int, typer.Option(help="Where the Kubernetes API is served; 0 takes a free one.")] = 0,
-    clock: Annotated[str, typer.Option(help="`system` or `scaled:<epoch>:<rate>`.")] = "system",
+    clock: Annotated[str, typer.Option(help="`system`, `scaled:<epoch>:<rate>` or `paced:<file>`.")] = "system",
 ) -> None:
     """Run a simulated cluster until told to stop."""
     set_up_logs("cluster")
@@ -36,6 +38,7 @@ def simulate(
 
 async def _run(scenario: Path, folder: Path, prometheus_port: int, kubernetes_port: int, clock: str) -> None:
     world = scenarios.load(scenario).world(clock_from(clock))
+    paced = clock.partition("paced:")[2]
     users = Users({secrets.token_hex(16): ADMIN})
     _admit(world, users)
     stopping = asyncio.Event()
@@ -47,6 +50,7 @@ async def _run(scenario: Path, folder: Path, prometheus_port: int, kubernetes_po
         prometheus_port=prometheus_port,
         tls=True,
         users=users,
+        governor=Governor(Pace(Path(paced))) if paced else None,
         stopping=stopping,
         started=lambda served: _write_kubeconfigs(served.kubernetes, users, folder),
     )

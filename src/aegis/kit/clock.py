@@ -6,7 +6,10 @@ import itertools
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
+
+from aegis.kit.pace import PacedClock
 
 
 class Clock(Protocol):
@@ -80,17 +83,21 @@ async def _let_others_run() -> None:
 
 
 def clock_from(setting: str) -> Clock:
-    """Read `system` or `scaled:<epoch in seconds since 1970>:<rate>`.
+    """Read `system`, `scaled:<epoch in seconds since 1970>:<rate>`, or `paced:<file>` of a `aegis.kit.pace.Pace`.
 
     >>> clock_from("scaled:1767571200:30").rate  # type: ignore[attr-defined]
     30.0
 
     Raises:
-        ValueError: the setting is neither form, or the rate is not above zero.
+        ValueError: the setting has none of these forms, the rate is not above zero, or there is no such file.
     """
     if setting == "system":
         return SystemClock()
     match setting.split(":"):
         case ["scaled", epoch, rate] if float(rate) > 0:
             return ScaledClock(datetime.fromtimestamp(float(epoch), UTC), float(rate))
-    raise ValueError(f"clock {setting!r} is neither `system` nor `scaled:<epoch>:<rate above 0>`")
+        case ["paced", file]:
+            return PacedClock(Path(file))
+        case _:
+            pass
+    raise ValueError(f"clock {setting!r} is not `system`, `scaled:<epoch>:<rate above 0>` or `paced:<file>`")

@@ -14,6 +14,7 @@ from aegis.cli.platform.secrets import Secrets
 from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.kit.clock import Clock, clock_from
 from aegis.kit.errors import UpstreamError
+from aegis.kit.pace import Pace
 from aegis.policy.rules import parse_policy
 
 WELL_WITHIN_S = 600.0
@@ -40,10 +41,13 @@ class Stage:
     def __init__(self, story: Story, theatre: Theatre, *, ports: Ports, epoch: float) -> None:
         self.story = story
         self._theatre = theatre
-        self._setting = f"scaled:{epoch}:{theatre.rate or story.rate}"
-        self.clock: Clock = clock_from(self._setting)
         self._ports = ports
         self.folder = theatre.folder / story.name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        pace = self.folder / "clock"
+        Pace.begin(pace, epoch=epoch, rate=theatre.rate or story.rate)
+        self._setting = f"paced:{pace}"
+        self.clock: Clock = clock_from(self._setting)
         scenario = {"name": story.name, "seed": theatre.seed, **story.scenario}
         self.cluster = SimulatedCluster(self.folder, scenario, self._setting)
         self.secrets = Secrets()

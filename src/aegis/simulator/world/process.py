@@ -14,6 +14,7 @@ from aegis.simulator.kubernetes.server import ApiServer, create_app
 from aegis.simulator.kubernetes.serving import Served, serving
 from aegis.simulator.kubernetes.users import Users
 from aegis.simulator.world.control import WorldApi
+from aegis.simulator.world.governor import Governor
 from aegis.simulator.world.machines import Machines
 from aegis.simulator.world.prometheus import PrometheusApi
 from aegis.simulator.world.world import World
@@ -51,6 +52,7 @@ async def serving_world(
     prometheus_port: int = 0,
     tls: bool = False,
     users: Users | None = None,
+    governor: Governor | None = None,
 ) -> AsyncIterator[ServedWorld]:
     """Serve and live while the context lasts; port 0 takes a free one."""
     api = kubernetes_app(world, users=users)
@@ -61,7 +63,7 @@ async def serving_world(
     )
     server = _Server(config)
     stopped = asyncio.Event()
-    living = asyncio.create_task(world.run(until=stopped.is_set))
+    living = asyncio.create_task(world.run(until=stopped.is_set, governor=governor))
     answering = asyncio.create_task(server.serve(sockets=[listening]))
     try:
         async with serving(api, host, kubernetes_port, tls=tls) as served:
@@ -85,12 +87,13 @@ async def serve_world(
     prometheus_port: int,
     tls: bool = False,
     users: Users | None = None,
+    governor: Governor | None = None,
     stopping: asyncio.Event,
     started: Callable[[ServedWorld], None] = lambda _: None,
 ) -> None:
     """Serve until `stopping` is set; `started` hears once where."""
     ports = {"kubernetes_port": kubernetes_port, "prometheus_port": prometheus_port}
-    async with serving_world(world, host=host, tls=tls, users=users, **ports) as served:
+    async with serving_world(world, host=host, tls=tls, users=users, governor=governor, **ports) as served:
         started(served)
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait([told, served.life], return_when=asyncio.FIRST_COMPLETED)

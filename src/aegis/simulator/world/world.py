@@ -4,6 +4,7 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from aegis.kit.clock import Clock
 from aegis.kit.errors import AegisError
@@ -14,6 +15,7 @@ from aegis.simulator.kubernetes.resources import DEPLOYMENTS, NAMESPACES, STATEF
 from aegis.simulator.kubernetes.store import Store
 from aegis.simulator.world.faults import Step
 from aegis.simulator.world.gauges import read_gauges
+from aegis.simulator.world.governor import Governor
 from aegis.simulator.world.person import Person
 from aegis.simulator.world.physics import Physics
 from aegis.simulator.world.processes import Workload
@@ -124,13 +126,17 @@ class World:
         except (AegisError, ApiError) as refused:
             self.story.append((self.clock.now(), f"{step.do} was refused: {refused}"))
 
-    async def run(self, *, until: Callable[[], bool] = lambda: False) -> None:
-        """Live along with the clock."""
+    async def run(self, *, until: Callable[[], bool] = lambda: False, governor: Governor | None = None) -> None:
+        """Live along with the clock; where there is a governor, the clock with the world."""
         while not until():
             await self.clock.sleep(timedelta(seconds=STEP_S))
             # Whole steps only: what is left over waits for the next turn instead of costing a step of its own.
             passed_s = (self.clock.now() - self._reached).total_seconds()
-            self.advance(self._reached + timedelta(seconds=passed_s // STEP_S * STEP_S))
+            live = partial(self.advance, self._reached + timedelta(seconds=passed_s // STEP_S * STEP_S))
+            if governor is None:
+                live()
+            else:
+                governor.oversee(live, lag_s=passed_s)
 
     # What happens
 
