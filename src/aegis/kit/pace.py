@@ -36,8 +36,9 @@ class PacedClock:
 
     async def sleep(self, duration: timedelta) -> None:
         end = self.now() + duration
-        while (left_s := (end - self.now()).total_seconds()) > 0:
-            await asyncio.sleep(min(left_s / _read(self._shared)[2], _LONGEST_NAP_S))  # noqa: ASYNC110 (the rate may change meanwhile)
+        # In naps, as the rate may change meanwhile.
+        while (left_s := (end - self.now()).total_seconds()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left_s / _read(self._shared)[2], _LONGEST_NAP_S))
 
 
 class Pace:
