@@ -10,13 +10,14 @@ from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import BaseModel
 
+from aegis import __version__
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import AiEnginePorts
 from aegis.ai_engine.settings import AiEngineSettings
 from aegis.contracts.targets import TargetRef, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.errors import AegisError, NotFoundError, TemporaryError
-from aegis.kit.http import add_operations, add_problem_details
+from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ class AiEngine:
     # -- the API
 
     def _app(self) -> FastAPI:
-        app = FastAPI(title="Aegis AI Engine", version="1")
+        app = FastAPI(title="Aegis AI Engine", version=__version__, responses=PROBLEMS)
         add_problem_details(app)
         add_operations(app, registry=self.registry, unready=self._unready)
 

@@ -1,6 +1,7 @@
 """Rate-limit counters: in Redis, shared by the replicas; in this process while Redis is gone. Never open."""
 
 import time
+from collections.abc import Callable
 from datetime import timedelta
 
 from redis.asyncio import Redis
@@ -8,35 +9,37 @@ from redis.exceptions import RedisError
 
 
 class RedisCounters:
-    """Counts in fixed windows of real time."""
+    """Counts in windows of real time, each as long as Redis keeps its key; no replica's own clock comes into it."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._own = OwnCounters()
 
     async def increment(self, key: str, *, window: timedelta) -> int:
-        seconds = int(window.total_seconds())
-        slot = f"aegis:count:{key}:{int(time.monotonic() // seconds)}"
+        name = f"aegis:count:{key}"
         # Counted here as well: when Redis goes, this process already knows what it has seen itself.
         own = await self._own.increment(key, window=window)
         try:
             async with self._redis.pipeline() as pipe:
-                pipe.incr(slot)
-                pipe.expire(slot, seconds)
-                shared, _ = await pipe.execute()
+                pipe.set(name, 0, ex=int(window.total_seconds()), nx=True)
+                pipe.incr(name)
+                _, shared = await pipe.execute()
         except (RedisError, OSError):
             return own
         return max(own, int(shared))
 
 
 class OwnCounters:
-    """Counts of this process alone."""
+    """Counts of this process alone, in windows that begin with the first of a key."""
 
-    def __init__(self) -> None:
-        self._counts: dict[tuple[str, int], int] = {}
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._counts: dict[str, tuple[float, int]] = {}
+        """By key: when the window ends, and the count in it."""
 
     async def increment(self, key: str, *, window: timedelta) -> int:
-        slot = int(time.monotonic() // window.total_seconds())
-        self._counts = {known: count for known, count in self._counts.items() if known[1] >= slot - 1}
-        self._counts[key, slot] = self._counts.get((key, slot), 0) + 1
-        return self._counts[key, slot]
+        now = self._now()
+        self._counts = {known: each for known, each in self._counts.items() if each[0] > now}
+        ends, count = self._counts.get(key, (now + window.total_seconds(), 0))
+        self._counts[key] = (ends, count + 1)
+        return count + 1

@@ -26,7 +26,7 @@ from aegis.backend.remediations import repository as remediation_repository
 from aegis.backend.remediations.remediator import Remediator
 from aegis.backend.switches import endpoints as switch_endpoints
 from aegis.contracts.remediations import RemediationState
-from aegis.kit.http import add_operations, add_problem_details
+from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Backend:
         self.remediator = Remediator(ports, trail, notifier, self._policies)
         self.registry = CollectorRegistry()
         self._metrics = _Metrics.on(self.registry)
-        self.app = FastAPI(title="Aegis Backend", version=__version__)
+        self.app = FastAPI(title="Aegis Backend", version=__version__, responses=PROBLEMS)
         add_problem_details(self.app)
         add_operations(self.app, registry=self.registry, unready=self._unready)
         for router in (
@@ -67,7 +67,10 @@ class Backend:
             switch_endpoints.router(ports, access, trail, notifier),
             notification_endpoints.router(ports, access),
             audit_endpoints.router(
-                self._sealer, reader=access.everywhere(Permission.READ), witness=access.service("executor")
+                self._sealer,
+                anybody=access.principal,
+                reader=access.everywhere(Permission.READ),
+                witness=access.service("executor"),
             ),
         ):
             self.app.include_router(router)

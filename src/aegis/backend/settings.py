@@ -57,7 +57,7 @@ class BackendSettings(BaseSettings):
     webhook_url: str = ""
     """Where notifications are posted, signed; empty means they are only kept and shown."""
     webhook_capacity: int = Field(default=1000, ge=1)
-    """How many alerts of one Alertmanager message are taken; more answers 413 rather than losing some."""
+    """How many alerts one Alertmanager message may hold; one with more is refused whole rather than losing some."""
 
     @model_validator(mode="after")
     def _production_is_serious(self) -> Self:

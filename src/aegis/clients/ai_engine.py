@@ -1,6 +1,7 @@
 """How the Executor asks the AI Engine whether it helped, and the Backend who it is that people name."""
 
 from datetime import timedelta
+from urllib.parse import quote
 
 import httpx
 
@@ -26,5 +27,6 @@ class AiEngineClient:
 
     async def find(self, workload: WorkloadRef) -> TargetRef:
         """Return the very object that people mean by this name now; NotFoundError where there is none."""
-        path = f"/api/v1/targets/{workload.namespace}/{workload.kind}/{workload.name}"
+        parts = (workload.namespace, workload.kind, workload.name)
+        path = "/api/v1/targets/" + "/".join(quote(part, safe="") for part in parts)
         return TargetRef.model_validate_json((await ask(self._http, "GET", path)).content)

@@ -29,7 +29,7 @@ class Outcome(Contract):
 
     order_id: Name
     remediation_id: Name
-    sequence: int = Field(ge=1)
+    sequence: int = Field(ge=1, le=10**9)
     stage: Stage
     reason: Text = ""
     guardrail: str = ""

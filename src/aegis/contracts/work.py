@@ -1,5 +1,7 @@
 """What the Executor fetches from the Backend: everything it is asked to do, in one long poll."""
 
+from pydantic import Field
+
 from aegis.contracts.base import Contract, Moment, Text
 from aegis.contracts.envelope import Envelope
 from aegis.contracts.orders import Announcement
@@ -36,5 +38,5 @@ class Storm(Contract):
     active: bool
     unhealthy: tuple[str, ...] = ()
     """The workloads, as `namespace/kind/name`."""
-    workloads: int
+    workloads: int = Field(ge=0, le=10**9)
     since: Moment

@@ -26,7 +26,7 @@ from aegis.executor.orders.rehearse import Rehearser
 from aegis.executor.orders.settle import Settler
 from aegis.executor.orders.undo import Undoer
 from aegis.executor.ports import ExecutorPorts, WriteRefusedError
-from aegis.kit.http import add_operations, add_problem_details
+from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
 
 log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class Executor:
             ["why"],
             registry=self.registry,
         )
-        self.app = FastAPI(title="Aegis Executor", version=__version__)
+        self.app = FastAPI(title="Aegis Executor", version=__version__, responses=PROBLEMS)
         add_problem_details(self.app)
         add_operations(self.app, registry=self.registry, unready=self._unready)
         self.app.get("/api/v1/status", tags=["status"])(self._status)

@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
-from aegis.kit.errors import TemporaryError
+from aegis.kit.errors import InvalidError, TemporaryError
 
 Transaction = AsyncConnection
 """What `Database.transaction` yields, for those who only hand it on."""
@@ -54,6 +54,10 @@ class Database:
         except DBAPIError as error:
             if error.connection_invalidated or _is_going_away(error):
                 raise TemporaryError(f"the database went away: {_first_line(error)}") from error
+            if _is_unstorable(error):
+                raise InvalidError(
+                    "a text holds a character that cannot be stored, such as U+0000", hint="Send it without."
+                ) from error
             raise
 
     async def is_there(self) -> bool:
@@ -163,15 +167,25 @@ def _upgrade(connection: Connection, config: Config) -> None:
     connection.commit()
 
 
-def _is_going_away(error: DBAPIError) -> bool:
-    cause = error.orig.__cause__ if error.orig is not None else None
+def _is_unstorable(error: DBAPIError) -> bool:
     return isinstance(
-        cause,
+        _cause(error),
+        asyncpg.exceptions.CharacterNotInRepertoireError | asyncpg.exceptions.UntranslatableCharacterError,
+    )
+
+
+def _is_going_away(error: DBAPIError) -> bool:
+    return isinstance(
+        _cause(error),
         asyncpg.exceptions.OperatorInterventionError
         | asyncpg.exceptions.PostgresConnectionError
         | asyncpg.exceptions.SerializationError
         | asyncpg.exceptions.DeadlockDetectedError,
     )
+
+
+def _cause(error: DBAPIError) -> BaseException | None:
+    return error.orig.__cause__ if error.orig is not None else None
 
 
 def _first_line(error: BaseException) -> str:

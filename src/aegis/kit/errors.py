@@ -22,6 +22,8 @@ class AegisError(Exception):
     """An error with a status for HTTP, and a hint about what to do next."""
 
     status: ClassVar[int] = 500
+    retry_after_s: float | None = None
+    """Worth trying again after so long, where it is at all."""
 
     def __init__(self, message: str, *, hint: str = "", field: str = "", value: object = None) -> None:
         super().__init__(message)
@@ -60,15 +62,20 @@ class ForbiddenError(AegisError):
 class TooManyError(AegisError):
     status = 429
 
+    def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 60.0) -> None:
+        super().__init__(message, hint=hint)
+        self.retry_after_s = retry_after_s
+
 
 class UpstreamError(AegisError):
     status = 502
 
 
 class TemporaryError(UpstreamError):
-    """Worth trying again, after `retry_after_s` seconds if given."""
+    """Worth trying again, after `retry_after_s` seconds."""
 
     status = 503
+    retry_after_s: float
 
     def __init__(self, message: str, *, hint: str = "", retry_after_s: float = 1.0) -> None:
         super().__init__(message, hint=hint)

@@ -1,13 +1,14 @@
 """What every service's HTTP has in common: problem details, health, metrics; and a client that knows them."""
 
+import json
 import logging
-from collections.abc import Awaitable, Callable
+import math
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
 
@@ -26,6 +27,37 @@ from aegis.kit.errors import (
 log = logging.getLogger(__name__)
 
 PROBLEM = "application/problem+json"
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    "4XX": {
+        "description": "What is wrong with the request (RFC 9457): which field, which value, and what to do",
+        "content": {
+            PROBLEM: {
+                "schema": {
+                    "type": "object",
+                    "required": ["type", "title", "status", "detail"],
+                    "properties": {
+                        "type": {"type": "string", "examples": ["urn:aegis:problem:invalid"]},
+                        "title": {"type": "string"},
+                        "status": {"type": "integer"},
+                        "detail": {"type": "string"},
+                        "hint": {"type": "string"},
+                        "errors": {
+                            "type": "array",
+                            "items": {
+                                "type": "object",
+                                "properties": {"field": {"type": "string"}, "value": {}, "message": {"type": "string"}},
+                            },
+                        },
+                    },
+                }
+            }
+        },
+    },
+}
+"""What every operation may answer besides success, for an app's OpenAPI."""
+SHOWN_MAX = 200
+HIDDEN = "(hidden)"
+_SECRETS = ("password", "token", "secret", "signature")
 _BY_STATUS: dict[int, type[AegisError]] = {
     401: UnauthenticatedError,
     403: ForbiddenError,
@@ -40,43 +72,42 @@ def add_problem_details(app: FastAPI) -> None:
     """Answer every error as RFC 9457 says, naming field and value where one is to blame."""
 
     @app.exception_handler(AegisError)
-    async def _aegis(_: Request, error: AegisError) -> JSONResponse:
+    async def _aegis(_: Request, error: AegisError) -> Response:
         return problem(error)
 
     @app.exception_handler(RequestValidationError)
-    async def _invalid(_: Request, error: RequestValidationError) -> JSONResponse:
+    async def _invalid(_: Request, error: RequestValidationError) -> Response:
         return _problem_of_validation(error.errors())
 
     @app.exception_handler(HTTPException)
-    async def _http(_: Request, error: HTTPException) -> JSONResponse:
-        return _answer(error.status_code, "http", str(error.detail), headers=dict(error.headers or {}))
+    async def _http(_: Request, error: HTTPException) -> Response:
+        hint = "/openapi.json lists every path, its methods and the shape of its bodies."
+        return _answer(error.status_code, "http", str(error.detail), headers=dict(error.headers or {}), hint=hint)
 
     @app.exception_handler(Exception)
-    async def _surprise(request: Request, error: Exception) -> JSONResponse:
+    async def _surprise(request: Request, error: Exception) -> Response:
         log.error("unexpected error on %s %s", request.method, request.url.path, exc_info=error)
         return _answer(500, "internal", "Something went wrong here; the log of this service says what.")
 
 
-def problem(error: AegisError) -> JSONResponse:
+def problem(error: AegisError) -> Response:
     """Return an error as problem details."""
     extra: dict[str, Any] = {}
     if error.hint:
         extra["hint"] = error.hint
     if error.field:
-        extra["errors"] = [{"field": error.field, "value": error.value, "message": error.message}]
+        extra["errors"] = [{"field": error.field, "value": _shown(error.value), "message": error.message}]
     headers = {}
-    if isinstance(error, TemporaryError):
+    if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, UnauthenticatedError):
+        headers["WWW-Authenticate"] = "Bearer"
     return _answer(error.status, error.code, error.message, headers=headers, **extra)
 
 
-def _problem_of_validation(errors: Any) -> JSONResponse:
+def _problem_of_validation(errors: Any) -> Response:
     named = [
-        {
-            "field": ".".join(str(part) for part in error["loc"] if part != "body") or "body",
-            "value": _shown(error.get("input")),
-            "message": error["msg"],
-        }
+        {"field": (field := _field_of(error)), "value": _given(field, error), "message": error["msg"]}
         for error in errors
     ]
     first = named[0]
@@ -85,16 +116,35 @@ def _problem_of_validation(errors: Any) -> JSONResponse:
     return _answer(422, "invalid", detail, errors=named, hint=hint)
 
 
+def _field_of(error: Mapping[str, Any]) -> str:
+    if error["type"] == "json_invalid":  # its location is a place in the text, not a field
+        return "body"
+    return ".".join(str(part) for part in error["loc"] if part != "body") or "body"
+
+
+def _given(field: str, error: Mapping[str, Any]) -> Any:
+    """Return the value that is wrong; nothing where there is none, and never one that is secret."""
+    if error["type"] == "missing":
+        return None
+    return HIDDEN if any(word in field.lower() for word in _SECRETS) else _shown(error.get("input"))
+
+
 def _shown(value: Any) -> Any:
-    text = value if isinstance(value, str | int | float | bool | None) else repr(value)
-    return text[:200] if isinstance(text, str) else text
+    """Return a value as JSON can say it, and not too much of it; of an object its keys, as values may be secret."""
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    if isinstance(value, Mapping):
+        value = f"an object with {', '.join(map(str, value))}" if value else "an empty object"
+    elif isinstance(value, list | tuple):
+        value = f"a list of {len(value)}"
+    return str(value)[:SHOWN_MAX]
 
 
-def _answer(
-    status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any
-) -> JSONResponse:
+def _answer(status: int, code: str, detail: str, *, headers: dict[str, str] | None = None, **extra: Any) -> Response:
     body = {"type": f"urn:aegis:problem:{code}", "title": code.replace("_", " "), "status": status}
-    return JSONResponse(body | {"detail": detail} | extra, status, headers or {}, PROBLEM)
+    # Plain ASCII: what is wrong with a text may be that it is not Unicode.
+    content = json.dumps(body | {"detail": detail} | extra).encode()
+    return Response(content, status, headers or {}, PROBLEM)
 
 
 def add_operations(app: FastAPI, *, registry: CollectorRegistry, unready: Callable[[], Awaitable[str | None]]) -> None:

@@ -1,5 +1,6 @@
 """Policies as people write them: YAML documents, checked field by field before anybody relies on them."""
 
+import reprlib
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
@@ -101,7 +102,8 @@ def parse_policy(text: str) -> Policy:
     """
     try:
         document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: a date that is none; RecursionError: brackets without end.
         raise InvalidError(f"not YAML: {error}", field="policy", hint="Send one YAML document.") from error
     if not isinstance(document, dict):
         raise InvalidError("a policy is a YAML mapping", field="policy", value=_shown(document))
@@ -136,4 +138,5 @@ def _path(document: Any, location: tuple[int | str, ...]) -> str:
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:200]
+    # Not all of it: with a YAML alias of aliases, a short text stands for more than memory holds.
+    return reprlib.repr(value)[:200]

@@ -1,29 +1,15 @@
-"""One real PostgreSQL for all tests here, a database of its own for each."""
+"""A database of its own for each test."""
 
 import itertools
-import warnings
-from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
+from collections.abc import AsyncIterator
 
 import asyncpg
 import pytest
 
 from aegis.kit.database import Database
-from aegis.kit.embedded import PostgresServer, postgres
+from aegis.kit.embedded import PostgresServer
 
 _numbers = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
-    with pytest.MonkeyPatch.context() as patch:
-        # The wheel that carries PostgreSQL warns where this is not set, and warnings are errors.
-        patch.setenv("XDG_RUNTIME_DIR", str(tmp_path_factory.mktemp("runtime")))
-        with ExitStack() as stack:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", ResourceWarning)  # of its log file, handed to the server
-                running = stack.enter_context(postgres(durable=False))
-            yield running
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
 from fastapi.responses import StreamingResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from aegis.backend.audit import repository
 from aegis.backend.audit.sealer import Sealer
@@ -14,6 +14,8 @@ from aegis.kit.errors import InvalidError
 from aegis.kit.signing import PublicKey
 
 PAGE = 1000
+SEQUENCE_MAX = 2**53
+"""More than there will ever be entries, and what every reader of JSON takes for a whole number."""
 
 
 class AuditPage(BaseModel):
@@ -23,19 +25,19 @@ class AuditPage(BaseModel):
 class Countersignature(BaseModel):
     """The Executor's signature over a checkpoint it has seen."""
 
-    sequence: int
+    sequence: int = Field(ge=0, le=SEQUENCE_MAX)
     public_key: str
     signature: str
 
 
-def router(sealer: Sealer, *, reader: Any, witness: Any) -> APIRouter:
-    """Return the routes; `reader` and `witness` are the dependencies that say who may call them."""
+def router(sealer: Sealer, *, anybody: Any, reader: Any, witness: Any) -> APIRouter:
+    """Return the routes; `anybody`, `reader` and `witness` are the dependencies that say who may call them."""
     routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
     database = sealer.database
 
     @routes.get("/entries", dependencies=[reader])
     async def entries(
-        after: Annotated[int, Query(ge=0)] = 0,
+        after: Annotated[int, Query(ge=0, le=SEQUENCE_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
         subject: str | None = None,
         newest: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
@@ -50,7 +52,7 @@ def router(sealer: Sealer, *, reader: Any, witness: Any) -> APIRouter:
         await sealer.seal_everything()
         return StreamingResponse(_export_lines(sealer), media_type="application/x-ndjson")
 
-    @routes.get("/key", dependencies=[reader])
+    @routes.get("/key", dependencies=[anybody])
     async def key() -> dict[str, str]:
         """Return the public key that orders and checkpoints are signed with."""
         return {"key_id": sealer.key.id, "public_key": sealer.key.public.to_text()}
@@ -66,12 +68,19 @@ def router(sealer: Sealer, *, reader: Any, witness: Any) -> APIRouter:
             newest = await repository.newest_checkpoint(tx, unwitnessed=True)
             if newest is None or newest.sequence != given.sequence:
                 return
-            key = PublicKey.from_text(given.public_key)
+            key = _key_from(given.public_key)
             if not key.is_signed(checkpoint_bytes(newest.sequence, newest.hash, newest.at), given.signature):
                 raise InvalidError("the countersignature does not match the checkpoint", field="signature")
             await repository.add_witness(tx, sequence=given.sequence, key_id=key.id, signature=given.signature)
 
     return routes
+
+
+def _key_from(text: str) -> PublicKey:
+    try:
+        return PublicKey.from_text(text)
+    except ValueError as error:
+        raise InvalidError("that is not an Ed25519 public key in base64", field="public_key", value=text) from error
 
 
 async def _export_lines(sealer: Sealer) -> AsyncIterator[bytes]:

@@ -35,6 +35,16 @@ class Access:
 
         return Depends(check)
 
+    def person(self) -> Any:
+        """Return a dependency that only people pass."""
+
+        async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
+            if principal.is_service:
+                raise ForbiddenError(f"{principal.actor} is a service, and this is for people")
+            return principal
+
+        return Depends(check)
+
     def anywhere(self, permission: Permission) -> Any:
         """Return a dependency that whoever holds the permission in any namespace passes."""
 

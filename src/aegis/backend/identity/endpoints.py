@@ -12,7 +12,7 @@ from aegis.backend.identity.credentials import hash_secret, new_token, token_has
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.base import Moment
-from aegis.kit.errors import ConflictError, NotFoundError, UnauthenticatedError
+from aegis.kit.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
 
 PersonName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?$")]
 
@@ -75,7 +75,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
         return Session(token=token, expires_at=expires_at)
 
     @routes.delete("/sessions/current", status_code=204)
-    async def log_out(principal: Principal = access.principal, authorization: Annotated[str, Header()] = "") -> None:
+    async def log_out(principal: Principal = access.person(), authorization: Annotated[str, Header()] = "") -> None:
         async with database.transaction() as tx:
             await repository.end_session(tx, token_hash(authorization.partition(" ")[2]))
             await trail.record(tx, actor=principal.actor, event="session:ended", subject=principal.name)
@@ -117,9 +117,13 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
             values["grants"] = [grant.model_dump(mode="json") for grant in change.grants]
         if change.disabled is not None:
             values["disabled"] = change.disabled
+        if not values:
+            raise InvalidError(
+                "nothing is to be changed", field="body", hint="Send password, grants or disabled, or several of them."
+            )
         async with database.transaction() as tx:
-            if not values or not await repository.change_person(tx, name, **values):
-                raise NotFoundError(f"there is no person {name}, or nothing to change")
+            if not await repository.change_person(tx, name, **values):
+                raise NotFoundError(f"there is no person {name}", hint="`aegis people list` shows them.")
             await trail.record(
                 tx, actor=principal.actor, event="person:changed", subject=name, detail={"fields": sorted(values)}
             )

@@ -1,11 +1,13 @@
 """Alertmanager's webhook message, version 4, as findings. Pure."""
 
+import hashlib
 from datetime import datetime
 from typing import Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
-from aegis.backend.incidents.grouping import workload_of
+from aegis.backend.incidents.grouping import NAME_MAX, workload_of
+from aegis.contracts.base import TEXT_MAX, Moment
 from aegis.contracts.findings import Alert, Severity
 
 
@@ -15,7 +17,7 @@ class ReceivedAlert(BaseModel):
     status: Literal["firing", "resolved"]
     labels: dict[str, str]
     annotations: dict[str, str] = Field(default_factory=dict)
-    starts_at: AwareDatetime = Field(alias="startsAt")
+    starts_at: Moment = Field(alias="startsAt")
     fingerprint: str = ""
 
 
@@ -30,14 +32,15 @@ class AlertmanagerMessage(BaseModel):
 
 def as_finding(alert: ReceivedAlert, *, cluster_id: str, now: datetime) -> Alert:
     labels = alert.labels
-    name = labels.get("alertname", "unnamed")
+    name = labels.get("alertname", "")[:NAME_MAX] or "unnamed"
+    identity = alert.fingerprint or ",".join(f"{key}={labels[key]}" for key in sorted(labels)) or name
     return Alert(
-        fingerprint=alert.fingerprint or ",".join(f"{key}={labels[key]}" for key in sorted(labels))[:253] or name,
+        fingerprint=identity if len(identity) <= NAME_MAX else hashlib.sha256(identity.encode()).hexdigest(),
         workload=workload_of(labels, cluster_id=cluster_id),
         started_at=alert.starts_at,
         observed_at=now,
         severity=_severity(labels.get("severity", "")),
-        summary=(alert.annotations.get("summary") or alert.annotations.get("description") or name)[:4000],
+        summary=(alert.annotations.get("summary") or alert.annotations.get("description") or name)[:TEXT_MAX],
         name=name,
         labels=labels,
         resolved=alert.status == "resolved",

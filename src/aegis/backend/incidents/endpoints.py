@@ -3,13 +3,14 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from aegis.backend.identity.access import Access, require
 from aegis.backend.identity.roles import Permission, Principal
 from aegis.backend.incidents import repository
 from aegis.backend.incidents.alertmanager import AlertmanagerMessage, as_finding
 from aegis.backend.incidents.register import IncidentRegister
+from aegis.contracts.base import Moment
 from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
 from aegis.kit.errors import ConflictError, InvalidError, NotFoundError
 
@@ -54,13 +55,13 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
     async def page(
         state: IncidentState | None = None,
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
-        before: AwareDatetime | None = None,
+        before: Moment | None = None,
         principal: Principal = access.anywhere(Permission.READ),
     ) -> IncidentPage:
         async with database.transaction() as tx:
-            found = await repository.page(tx, state=state, limit=limit, before=before)
-        visible = [item for item in found if principal.may(Permission.READ, item.workload.namespace)]
-        return IncidentPage(incidents=visible)
+            readable = [one for one in await repository.namespaces(tx) if principal.may(Permission.READ, one)]
+            found = await repository.page(tx, namespaces=readable, state=state, limit=limit, before=before)
+        return IncidentPage(incidents=list(found))
 
     @routes.get("/incidents/{incident_id}")
     async def show(incident_id: str, principal: Principal = access.anywhere(Permission.READ)) -> Incident:

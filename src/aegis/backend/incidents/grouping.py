@@ -2,11 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 
+from aegis.contracts.base import TEXT_MAX
 from aegis.contracts.diagnoses import Diagnosis
 from aegis.contracts.findings import Alert, Finding, Severity
 from aegis.contracts.targets import WorkloadRef
 
 FINDINGS_KEPT = 100
+NAME_MAX = 253
 
 _WORKLOAD_LABELS = {
     "deployment": "Deployment",
@@ -40,9 +42,11 @@ def severity_of(findings: Iterable[Finding]) -> Severity:
 
 def title_of(workload: WorkloadRef, diagnosis: Diagnosis | None, findings: Iterable[Finding]) -> str:
     if diagnosis is not None:
-        return f"{workload}: {diagnosis.probable.summary or diagnosis.probable.cause}"
-    first = next(iter(findings), None)
-    return f"{workload}: {first.summary}" if first is not None else str(workload)
+        title = f"{workload}: {diagnosis.probable.summary or diagnosis.probable.cause}"
+    else:
+        first = next(iter(findings), None)
+        title = f"{workload}: {first.summary}" if first is not None else str(workload)
+    return title[:TEXT_MAX]
 
 
 def all_resolved(findings: Iterable[Finding]) -> bool:
@@ -59,12 +63,16 @@ def workload_of(labels: Mapping[str, str], *, cluster_id: str) -> WorkloadRef:
     >>> str(workload_of({"namespace": "shop", "kind": "StatefulSet", "workload": "store"}, cluster_id="c"))
     'shop/StatefulSet/store'
     """
-    namespace = labels.get("namespace", "")
-    if "workload" in labels:
-        kind = labels.get("kind") or labels.get("workload_type") or "Deployment"
-        return WorkloadRef(cluster_id=cluster_id, namespace=namespace, kind=kind, name=labels["workload"])
+    kind, name = _named(labels)
+    namespace = labels.get("namespace", "")[:NAME_MAX]
+    return WorkloadRef(cluster_id=cluster_id, namespace=namespace, kind=kind[:NAME_MAX], name=name[:NAME_MAX])
+
+
+def _named(labels: Mapping[str, str]) -> tuple[str, str]:
+    """Return kind and name of what the labels speak of; of the alert itself where they name no workload."""
+    if labels.get("workload"):
+        return labels.get("kind") or labels.get("workload_type") or "Deployment", labels["workload"]
     for label, kind in _WORKLOAD_LABELS.items():
         if labels.get(label):
-            return WorkloadRef(cluster_id=cluster_id, namespace=namespace, kind=kind, name=labels[label])
-    name = labels.get("alertname") or "unknown"
-    return WorkloadRef(cluster_id=cluster_id, namespace=namespace, kind="Alert", name=name)
+            return kind, labels[label]
+    return "Alert", labels.get("alertname") or "unknown"

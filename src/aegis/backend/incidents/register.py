@@ -1,5 +1,6 @@
 """What happens to a report: it opens, extends, re-diagnoses or resolves an incident, once."""
 
+import hashlib
 from dataclasses import dataclass
 
 from aegis.backend.audit.trail import AuditTrail
@@ -21,7 +22,8 @@ class IncidentRegister:
     async def take(self, tx: Transaction, report: IncidentReport, *, actor: str) -> Incident:
         """Merge a report into its incident. Taking the same report again changes nothing."""
         now = self.ports.clock.now()
-        known = await repository.find_by_key(tx, report.key, lock=True)
+        await repository.lock_key(tx, report.key)
+        known = await repository.find_by_key(tx, report.key)
         findings = merged(known.findings if known else (), report.findings)
         diagnosis = report.diagnosis or (known.diagnosis if known else None)
         resolved = report.resolved or all_resolved(findings)
@@ -48,9 +50,10 @@ class IncidentRegister:
 
     async def take_alert(self, tx: Transaction, alert: Alert) -> Incident:
         """Add an alert to the open incident of its workload, or open one for it."""
+        await repository.lock_workload(tx, alert.workload)
         known = await repository.find_open(tx, alert.workload)
         report = IncidentReport(
-            key=known.key if known else f"alert:{alert.fingerprint}:{alert.started_at.isoformat()}",
+            key=known.key if known else _key_of(alert),
             workload=alert.workload,
             findings=(alert,),
             reported_at=alert.observed_at,
@@ -96,6 +99,12 @@ class IncidentRegister:
             await self.trail.record(
                 tx, actor="service:backend", event="person:called", subject=incident.id, detail={"why": why}
             )
+
+
+def _key_of(alert: Alert) -> str:
+    """Return one key for one occurrence of an alert, however long its fingerprint is."""
+    occurrence = f"{alert.fingerprint}\0{alert.started_at.isoformat()}"
+    return f"alert:{hashlib.sha256(occurrence.encode()).hexdigest()}"
 
 
 def _state(known: Incident | None, *, resolved: bool) -> IncidentState:

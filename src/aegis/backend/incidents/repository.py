@@ -1,8 +1,9 @@
 """Incidents in PostgreSQL."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import desc, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,11 +12,21 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.backend.incidents.tables import incidents
 from aegis.contracts.incidents import Incident, IncidentState
 from aegis.contracts.targets import WorkloadRef
+from aegis.kit.database import lock
 
 
-async def find_by_key(tx: AsyncConnection, key: str, *, lock: bool = False) -> Incident | None:
-    query = select(incidents).where(incidents.c.key == key)
-    return _one(await tx.execute(query.with_for_update() if lock else query))
+async def lock_key(tx: AsyncConnection, key: str) -> None:
+    """Let two reports of the same incident in one after the other, even the first two."""
+    await lock(tx, crc32(f"incident:{key}".encode()))
+
+
+async def lock_workload(tx: AsyncConnection, workload: WorkloadRef) -> None:
+    """Let two alerts about one workload in one after the other, or each would open an incident."""
+    await lock(tx, crc32(f"incident of:{workload}".encode()))
+
+
+async def find_by_key(tx: AsyncConnection, key: str) -> Incident | None:
+    return _one(await tx.execute(select(incidents).where(incidents.c.key == key)))
 
 
 async def find_survivor(tx: AsyncConnection, key: str) -> Incident | None:
@@ -60,10 +71,21 @@ async def save(tx: AsyncConnection, incident: Incident) -> None:
     await tx.execute(statement.on_conflict_do_update(index_elements=["id"], set_=row))
 
 
+async def namespaces(tx: AsyncConnection) -> list[str]:
+    """Return every namespace that has or had an incident."""
+    return list((await tx.execute(select(incidents.c.namespace).distinct())).scalars())
+
+
 async def page(
-    tx: AsyncConnection, *, state: IncidentState | None, limit: int, before: datetime | None
+    tx: AsyncConnection,
+    *,
+    namespaces: Collection[str],
+    state: IncidentState | None,
+    limit: int,
+    before: datetime | None,
 ) -> Sequence[Incident]:
-    query = select(incidents).order_by(desc(incidents.c.opened_at)).limit(limit)
+    query = select(incidents).where(incidents.c.namespace.in_(namespaces))
+    query = query.order_by(desc(incidents.c.opened_at)).limit(limit)
     if state is not None:
         query = query.where(incidents.c.state == state)
     if before is not None:

@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from zlib import crc32
 
 from sqlalchemy import desc, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backend.policy_store.tables import policy_versions
+from aegis.kit.database import lock
 
 
 async def newest_versions(tx: AsyncConnection) -> Sequence[Any]:
@@ -38,7 +40,8 @@ async def versions_of(tx: AsyncConnection, name: str) -> Sequence[Any]:
 async def add_version(
     tx: AsyncConnection, *, name: str, source: str, deleted: bool, saved_by: str, saved_at: datetime
 ) -> int:
-    """Return the new version's number. Two at once: the second fails on the primary key and is tried again."""
+    """Return the new version's number. Two at once get one number each, one after the other."""
+    await lock(tx, crc32(f"policy:{name}".encode()))
     query = select(func.coalesce(func.max(policy_versions.c.version), 0)).where(policy_versions.c.name == name)
     version = int((await tx.execute(query)).scalar_one()) + 1
     row = {

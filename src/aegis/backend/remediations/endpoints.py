@@ -15,6 +15,7 @@ from aegis.backend.remediations.lifecycle import is_allowed
 from aegis.backend.remediations.remediator import WORK, Remediator
 from aegis.contracts.actions import Action
 from aegis.contracts.approvals import Approval, Verdict
+from aegis.contracts.base import Name
 from aegis.contracts.decisions import Decision
 from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.envelope import Envelope
@@ -46,9 +47,9 @@ class Accepted(BaseModel):
 class Request(_Body):
     """A person asks for an action on a workload."""
 
-    namespace: str
-    kind: str = "Deployment"
-    name: str
+    namespace: Name
+    kind: Name = "Deployment"
+    name: Name
     action: Action
     reason: str = Field(min_length=1, max_length=1000)
 
@@ -155,7 +156,7 @@ def executor_router(remediator: Remediator, access: Access) -> APIRouter:
 
     @routes.get("/outcomes")
     async def outcomes(
-        after: Annotated[str, Query(pattern=r"^\d*$")] = "",
+        after: Annotated[str, Query(pattern=r"^[0-9]{0,18}$")] = "",
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         _: Principal = access.service("ai-engine"),
     ) -> OutcomePage:
@@ -180,10 +181,11 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         principal: Principal = access.anywhere(Permission.READ),
     ) -> RemediationPage:
         async with database.transaction() as tx:
-            found = await repository.page(tx, state=state, incident_id=incident_id, limit=limit)
-        return RemediationPage(
-            remediations=[item for item in found if principal.may(Permission.READ, item.proposal.target.namespace)]
-        )
+            readable = [one for one in await repository.namespaces(tx) if principal.may(Permission.READ, one)]
+            found = await repository.page(
+                tx, namespaces=readable, state=state, incident_id=incident_id, limit=limit
+            )  # fmt: skip
+        return RemediationPage(remediations=found)
 
     @routes.post("", status_code=202)
     async def request(asked: Request, principal: Principal = access.anywhere(Permission.REQUEST)) -> Accepted:
@@ -303,6 +305,11 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
             raise _unknown(remediation_id)
         if row.state != RemediationState.AWAITING_APPROVAL:
             raise ConflictError(f"remediation {remediation_id} is {row.state}, and waits for nobody's approval")
+        if row.expires_at <= clock.now():
+            raise ConflictError(
+                f"remediation {remediation_id} waited for approval until {row.expires_at.isoformat()}",
+                hint="Its plan is of a cluster that has moved on: `aegis remediations request` asks for a new one.",
+            )
         return row
 
     async def _visible(remediation_id: str, principal: Principal) -> Remediation:

@@ -12,7 +12,7 @@ from typing import Any
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.incidents import repository as incident_repository
 from aegis.backend.notifications.notifier import Notifier
-from aegis.backend.policy_store.store import PolicyStore
+from aegis.backend.policy_store.store import PolicySet, PolicyStore
 from aegis.backend.ports import BackendPorts
 from aegis.backend.remediations import orders, repository
 from aegis.backend.remediations.consent import Consent, consent
@@ -258,19 +258,35 @@ class Remediator:
     async def _follow_up_approvals(self) -> None:
         async with self.ports.database.transaction() as tx:
             now = self.ports.clock.now()
-            for row in await repository.take(tx, S.AWAITING_APPROVAL, limit=100):
+            rows = await repository.take(tx, S.AWAITING_APPROVAL, limit=100)
+            if not rows:
+                return
+            in_force = await self.policies.in_force(tx)
+            for row in rows:
                 plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
                 given = await repository.approvals_of(tx, row.id)
                 match consent(given, plan_hash=plan.hash, decision=decision, now=now):
                     case Consent.GIVEN:
                         names = ", ".join(item.approver for item in given)
-                        await self._order(tx, row, plan, decision, reason=f"approved by {names}")
+                        await self._order_unless_denied(tx, row, plan, decision, in_force, approvers=names)
                     case Consent.REFUSED:
                         await self._move(tx, row, S.DENIED, actor=BACKEND, reason="rejected")
                     case Consent.OPEN if row.expires_at <= now:
                         await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
                     case Consent.OPEN:
                         pass
+
+    async def _order_unless_denied(
+        self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
+    ) -> None:
+        """A policy may have been saved since somebody was asked: what it denies, nobody's yes allows."""
+        context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
+        newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
+        if newest.effect is Effect.DENY:
+            reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
+            await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, decision=newest.model_dump(mode="json"))
+        else:
+            await self._order(tx, row, plan, decision, reason=f"approved by {approvers}")
 
     async def _give_up_on_rehearsals(self) -> None:
         async with self.ports.database.transaction() as tx:

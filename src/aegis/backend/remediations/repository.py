@@ -86,10 +86,21 @@ async def show(tx: AsyncConnection, remediation_id: str) -> Remediation | None:
     return await _complete(tx, row) if row is not None else None
 
 
+async def namespaces(tx: AsyncConnection) -> list[str]:
+    """Return every namespace that has or had a remediation."""
+    return list((await tx.execute(select(remediations.c.namespace).distinct())).scalars())
+
+
 async def page(
-    tx: AsyncConnection, *, state: RemediationState | None, incident_id: str | None, limit: int
+    tx: AsyncConnection,
+    *,
+    namespaces: Collection[str],
+    state: RemediationState | None,
+    incident_id: str | None,
+    limit: int,
 ) -> list[Remediation]:
-    query = select(remediations).order_by(desc(remediations.c.proposed_at)).limit(limit)
+    query = select(remediations).where(remediations.c.namespace.in_(namespaces))
+    query = query.order_by(desc(remediations.c.proposed_at)).limit(limit)
     if state is not None:
         query = query.where(remediations.c.state == state)
     if incident_id is not None:

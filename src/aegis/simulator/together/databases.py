@@ -47,8 +47,12 @@ class Databases:
         for service in SERVICES:
             database = _named(service, name)
             await self._execute(f'CREATE DATABASE "{database}" TEMPLATE "{_template(service)}"')
-            urls[service] = self.server.url(database, user=_login(service), password=self._passwords[service])
+            urls[service] = self.url(service, database)
         return urls
+
+    def url(self, service: str, database: str) -> str:
+        """Return a database's URL for the role that a service connects as."""
+        return self.server.url(database, user=_login(service), password=self._passwords[service])
 
     async def empty(self, name: str) -> None:
         """Take out all that is in a clone, so that it is as good as a fresh one."""

@@ -1,0 +1,82 @@
+"""Schemathesis: whatever fits the OpenAPI description, or just does not, is answered as it says there."""
+
+import asyncio
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
+from schemathesis.checks import not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.running import running
+from tests.servers import KEYS, Templates
+from tests.services.backend.rig import SERVICES, Rig
+from tests.services.backend.test_access import PUBLIC, RULES
+
+from aegis.kit.database import Database
+from aegis.kit.http import PROBLEM
+from aegis.simulator.together.people import token_of
+
+EXAMPLES = 6
+"""Per operation and way of generating."""
+CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
+
+
+@pytest.fixture(scope="module")
+def address(templates: Templates) -> Iterator[str]:
+    url = asyncio.run(templates.backend())
+    database = Database(url)
+    with running(Rig(database).backend.app, close=database.close) as found:
+        yield found
+    asyncio.run(templates.drop(url))
+
+
+def credential(method: str, path: str) -> dict[str, str]:
+    """Return that of somebody who gets past the door. Whoever logs out is needed for nothing else."""
+    if (method, path) in PUBLIC:
+        return {}
+    name = "bob" if path == "/api/v1/sessions/current" else RULES[method, path][0]
+    return {"Authorization": f"Bearer {KEYS.service[name] if name in SERVICES else token_of(name)}"}
+
+
+def explore(operation: Any, mode: Any, headers: dict[str, str]) -> int:
+    """Send what the mode generates for an operation; return how many requests that were."""
+    asked = 0
+
+    @given(case=operation.as_strategy(generation_mode=mode))
+    @settings(
+        max_examples=EXAMPLES, derandomize=True, deadline=None, database=None, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    def answers(case: Any) -> None:
+        nonlocal asked
+        if mode is schemathesis.GenerationMode.POSITIVE and "wait_s" in case.query:
+            case.query["wait_s"] = 0  # nobody waits for nothing here
+        response = case.call(headers=headers)
+        asked += 1
+        case.validate_response(response, checks=CHECKS)
+        if response.status_code >= 400:
+            assert response.headers["content-type"][0] == PROBLEM
+            assert {"type", "title", "status", "detail"} <= set(response.json())
+
+    with contextlib.suppress(Unsatisfiable):  # what takes no input can be given none that is wrong
+        answers()
+    return asked
+
+
+@pytest.mark.parametrize("mode", [schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE])
+def test_every_operation_answers_as_it_is_described(address: str, mode: Any) -> None:
+    schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
+    operations = [found.ok() for found in schema.get_all_operations()]
+
+    asked = [explore(one, mode, credential(one.method.upper(), one.path)) for one in operations]
+
+    assert len(operations) == len(RULES) + len(PUBLIC)
+    assert sum(count > 0 for count in asked) >= len(operations) / 2
