@@ -18,9 +18,9 @@ from aegis.ai_engine.sources.kubernetes import KubernetesSource, connect, pod_me
 from aegis.ai_engine.sources.metrics_server import MetricsServer
 from aegis.ai_engine.sources.prometheus import PrometheusSource
 from aegis.clients.backend import BackendClient
-from aegis.kit.clock import Clock, SystemClock, clock_from
-from aegis.kit.database import Database
-from aegis.kit.errors import AegisError, TemporaryError
+from aegis.kit.clock import Clock, clock_from
+from aegis.kit.database import Database, wait_until_migrated
+from aegis.kit.errors import AegisError
 from aegis.kit.logs import set_up_logs
 from aegis.kit.runner import Loop, run_service
 from aegis.kit.settings import explain_settings
@@ -58,7 +58,10 @@ async def serve(settings: AiEngineSettings) -> None:
         store=Repository(database),
     )
     engine = AiEngine(ports, settings, pipeline)
-    await _wait_for_database(settings, database)
+    owner_url = settings.migration_database_url
+    await wait_until_migrated(
+        database, "aegis.ai_engine", owner_url=owner_url.get_secret_value() if owner_url is not None else None
+    )
     cluster.start()
 
     async def close() -> None:
@@ -90,21 +93,6 @@ def _metrics(
     if settings.prometheus_url:
         return PrometheusSource(prometheus, stale_after=settings.stale_after)
     return MetricsServer(partial(pod_metrics, connection), pipeline.inventory, clock)
-
-
-async def _wait_for_database(settings: AiEngineSettings, database: Database) -> None:
-    """Services start in any order: wait for PostgreSQL, and for whoever migrates it."""
-    while True:
-        try:
-            if settings.migration_database_url is not None:
-                owner = Database(settings.migration_database_url.get_secret_value())
-                await owner.migrate("aegis.ai_engine")
-                await owner.close()
-            async with database.transaction():
-                return
-        except TemporaryError as error:
-            log.warning("waiting for the database: %s", error)
-        await SystemClock().sleep(timedelta(seconds=1))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import random
-from datetime import timedelta
 
 import httpx
 from pydantic import ValidationError
@@ -15,9 +14,8 @@ from aegis.backend.ports import BackendPorts
 from aegis.backend.service import Backend
 from aegis.backend.settings import BackendSettings
 from aegis.clients.ai_engine import AiEngineClient
-from aegis.kit.clock import SystemClock, clock_from
-from aegis.kit.database import Database
-from aegis.kit.errors import TemporaryError
+from aegis.kit.clock import clock_from
+from aegis.kit.database import Database, wait_until_migrated
 from aegis.kit.ids import RandomIds
 from aegis.kit.logs import set_up_logs
 from aegis.kit.runner import Loop, run_service
@@ -53,7 +51,10 @@ async def serve(settings: BackendSettings) -> None:
         receiver=WebhookReceiver(webhook, settings.webhook_url, key, clock) if settings.webhook_url else None,
     )
     backend = Backend(ports)
-    await _wait_for_database(ports)
+    owner_url = settings.migration_database_url
+    await wait_until_migrated(
+        ports.database, "aegis.backend", owner_url=owner_url.get_secret_value() if owner_url is not None else None
+    )
     await backend.prepare()
 
     async def close() -> None:
@@ -68,22 +69,6 @@ async def serve(settings: BackendSettings) -> None:
     ]
     log.info("listening on %s:%s, cluster %s", settings.host, settings.port, settings.cluster_id)
     await run_service(backend.app, host=settings.host, port=settings.port, clock=clock, loops=loops, close=close)
-
-
-async def _wait_for_database(ports: BackendPorts) -> None:
-    """Services start in any order: wait for PostgreSQL, and for whoever migrates it."""
-    settings = ports.settings
-    while True:
-        try:
-            if settings.migration_database_url is not None:
-                owner = Database(settings.migration_database_url.get_secret_value())
-                await owner.migrate("aegis.backend")
-                await owner.close()
-            async with ports.database.transaction():
-                return
-        except TemporaryError as error:
-            log.warning("waiting for the database: %s", error)
-        await SystemClock().sleep(timedelta(seconds=1))
 
 
 if __name__ == "__main__":

@@ -13,9 +13,9 @@ from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.ports import ExecutorPorts
 from aegis.executor.service import Executor
 from aegis.executor.settings import ExecutorSettings
-from aegis.kit.clock import SystemClock, clock_from
-from aegis.kit.database import Database
-from aegis.kit.errors import AegisError, TemporaryError
+from aegis.kit.clock import clock_from
+from aegis.kit.database import Database, wait_until_migrated
+from aegis.kit.errors import AegisError
 from aegis.kit.logs import set_up_logs
 from aegis.kit.runner import Loop, run_service
 from aegis.kit.settings import explain_settings
@@ -55,7 +55,10 @@ async def serve(settings: ExecutorSettings) -> None:
         witness_key=PrivateKey.from_text(settings.witness_key.get_secret_value()),
     )
     executor = Executor(ports)
-    await _wait_for_database(ports)
+    owner_url = settings.migration_database_url
+    await wait_until_migrated(
+        ports.database, "aegis.executor", owner_url=owner_url.get_secret_value() if owner_url is not None else None
+    )
 
     async def close() -> None:
         await ports.database.close()
@@ -70,21 +73,6 @@ async def serve(settings: ExecutorSettings) -> None:
     ]
     log.info("listening on %s:%s, cluster %s", settings.host, settings.port, settings.cluster_id)
     await run_service(executor.app, host=settings.host, port=settings.port, clock=clock, loops=loops, close=close)
-
-
-async def _wait_for_database(ports: ExecutorPorts) -> None:
-    settings = ports.settings
-    while True:
-        try:
-            if settings.migration_database_url is not None:
-                owner = Database(settings.migration_database_url.get_secret_value())
-                await owner.migrate("aegis.executor")
-                await owner.close()
-            async with ports.database.transaction():
-                return
-        except TemporaryError as error:
-            log.warning("waiting for the database: %s", error)
-        await SystemClock().sleep(timedelta(seconds=1))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ Statements are SQLAlchemy Core and stand in each service's `tables.py` and `repo
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -20,6 +21,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
 
 from aegis.kit.errors import InvalidError, TemporaryError
+
+log = logging.getLogger(__name__)
 
 Transaction = AsyncConnection
 """What `Database.transaction` yields, for those who only hand it on."""
@@ -46,19 +49,9 @@ class Database:
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncConnection]:
         """Yield a connection; commit at the end, roll back on any error."""
-        try:
+        with _translated():
             async with self._engine.begin() as connection:
                 yield connection
-        except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
-            raise TemporaryError(f"the database does not answer: {_first_line(error)}") from error
-        except DBAPIError as error:
-            if error.connection_invalidated or _is_going_away(error):
-                raise TemporaryError(f"the database went away: {_first_line(error)}") from error
-            if _is_unstorable(error):
-                raise InvalidError(
-                    "a text holds a character that cannot be stored, such as U+0000", hint="Send it without."
-                ) from error
-            raise
 
     async def is_there(self) -> bool:
         try:
@@ -98,8 +91,22 @@ class Database:
         """Bring the schema up to the newest revision of `<package>/migrations`; safe to run twice at once."""
         config = Config()
         config.set_main_option("script_location", f"{package}:migrations")
-        async with self._engine.connect() as connection:
-            await connection.run_sync(_upgrade, config)
+        with _translated():
+            async with self._engine.connect() as connection:
+                await connection.run_sync(_upgrade, config)
+
+    async def is_migrated(self, package: str) -> bool:
+        """Whether the schema is the newest that `<package>/migrations` knows, or a newer one."""
+        config = Config()
+        config.set_main_option("script_location", f"{package}:migrations")
+        script = ScriptDirectory.from_config(config)
+        head, known = script.get_current_head(), {one.revision for one in script.walk_revisions()}
+        async with self.transaction() as tx:
+            if (await tx.execute(text("SELECT to_regclass('alembic_version')"))).scalar_one() is None:
+                return False
+            found = (await tx.execute(text("SELECT version_num FROM alembic_version"))).scalar_one_or_none()
+        # A revision that this release does not know is of a later one, which only expands what we need.
+        return found is not None and (found == head or found not in known)
 
     def note_writes(self) -> None:
         """Let `take_note` tell what a transaction wrote: for whoever watches a service, not for services."""
@@ -113,6 +120,31 @@ class Database:
         if self._listener is not None:
             await self._listener.close()
         await self._engine.dispose()
+
+
+async def wait_until_migrated(database: Database, package: str, *, owner_url: str | None) -> None:
+    """Return when the database answers with the schema of `package`; with its owner's URL, see to that ourselves.
+
+    Services start in any order: until then a line of the log says, once a second, what is waited for.
+    """
+    while True:
+        try:
+            if owner_url is not None:
+                await _migrate_as_owner(owner_url, package)
+            if await database.is_migrated(package):
+                return
+            log.warning("waiting for the database: nobody has migrated its schema yet")
+        except TemporaryError as error:
+            log.warning("waiting for the database: %s", error)
+        await asyncio.sleep(1)
+
+
+async def _migrate_as_owner(url: str, package: str) -> None:
+    owner = Database(url)
+    try:
+        await owner.migrate(package)
+    finally:
+        await owner.close()
 
 
 def take_note(tx: Transaction) -> str:
@@ -167,25 +199,40 @@ def _upgrade(connection: Connection, config: Config) -> None:
     connection.commit()
 
 
-def _is_unstorable(error: DBAPIError) -> bool:
-    return isinstance(
-        _cause(error),
-        asyncpg.exceptions.CharacterNotInRepertoireError | asyncpg.exceptions.UntranslatableCharacterError,
-    )
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    """Say in our words what went wrong with the database."""
+    try:
+        yield
+    except (OperationalError, InterfaceError, PoolTimeoutError, OSError) as error:
+        raise TemporaryError(f"the database does not answer: {_first_line(error)}") from error
+    except DBAPIError as error:
+        cause = error.orig.__cause__ if error.orig is not None else None
+        if isinstance(cause, _SHUT_OUT):
+            raise TemporaryError(f"the database does not let us in: {_first_line(cause)}") from error
+        if error.connection_invalidated or isinstance(cause, _GOING_AWAY):
+            raise TemporaryError(f"the database went away: {_first_line(error)}") from error
+        if isinstance(cause, _UNSTORABLE):
+            message = "a text holds a character that cannot be stored, such as U+0000"
+            raise InvalidError(message, hint="Send it without.") from error
+        raise
 
 
-def _is_going_away(error: DBAPIError) -> bool:
-    return isinstance(
-        _cause(error),
-        asyncpg.exceptions.OperatorInterventionError
-        | asyncpg.exceptions.PostgresConnectionError
-        | asyncpg.exceptions.SerializationError
-        | asyncpg.exceptions.DeadlockDetectedError,
-    )
-
-
-def _cause(error: DBAPIError) -> BaseException | None:
-    return error.orig.__cause__ if error.orig is not None else None
+_SHUT_OUT = (
+    asyncpg.exceptions.InvalidCatalogNameError,
+    asyncpg.exceptions.InvalidAuthorizationSpecificationError,
+)
+"""Whoever makes databases and roles may not have come to ours yet."""
+_GOING_AWAY = (
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.PostgresConnectionError,
+    asyncpg.exceptions.SerializationError,
+    asyncpg.exceptions.DeadlockDetectedError,
+)
+_UNSTORABLE = (
+    asyncpg.exceptions.CharacterNotInRepertoireError,
+    asyncpg.exceptions.UntranslatableCharacterError,
+)
 
 
 def _first_line(error: BaseException) -> str:

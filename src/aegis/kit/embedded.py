@@ -30,13 +30,42 @@ def free_port(preferred: int = 0) -> int:
     raise OSError("no free port on 127.0.0.1")
 
 
-@dataclass(frozen=True)
+@dataclass
 class PostgresServer:
-    """A running server. `url(name)` is the superuser's way in; TCP on the loopback interface only."""
+    """A server. `url(name)` is the superuser's way in; TCP on the loopback interface only."""
 
     port: int
     password: str
     bin_path: Path
+    home: Path
+    user: str | None
+    """Whom it runs as, where that is not us."""
+    durable: bool
+    _process: "subprocess.Popen[bytes] | None" = None
+
+    def start(self) -> None:
+        """Start it, or start it again on the data that it left; return when it answers."""
+        settings: dict[str, object] = {
+            "listen_addresses": "127.0.0.1",
+            "port": self.port,
+            "unix_socket_directories": "",
+            "max_connections": 300,
+        }
+        if not self.durable:
+            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with (self.home / "log").open("ab") as log:
+            self._process = subprocess.Popen(  # noqa: S603
+                [self.bin_path / "postgres", "-D", self.home / "data", *options],
+                user=self.user, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        _wait_until_ready(self, self._process, self.home / "log")
+
+    def stop(self, *, crash: bool = False) -> None:
+        """Stop it: fast, as an operator would; or at once and without a last checkpoint, as a crash does."""
+        if self._process is not None:
+            _stop(self._process, signal.SIGQUIT if crash else signal.SIGINT)
+            self._process = None
 
     def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
@@ -57,13 +86,12 @@ def postgres(*, durable: bool = True, folder: Path | None = None, version: int =
         user = _unprivileged_user(bin_path.parent)
         data = home / "data"
         password = _initialise(bin_path, home, data, user)
-        server = PostgresServer(free_port(), password, bin_path)
-        process = _start_postgres(server, data, home, user, durable=durable)
+        server = PostgresServer(free_port(), password, bin_path, home, user, durable)
+        server.start()
         try:
             yield server
         finally:
-            # PostgreSQL's fast shutdown; its immediate one where nothing has to survive.
-            _stop(process, signal.SIGINT if durable else signal.SIGQUIT)
+            server.stop(crash=not durable)  # where nothing has to survive
 
 
 @contextlib.contextmanager
@@ -138,27 +166,6 @@ def _initialise(bin_path: Path, home: Path, data: Path, user: str | None) -> str
             check=True, capture_output=True, user=user, cwd=home,
         )  # fmt: skip
     return password_file.read_text()
-
-
-def _start_postgres(
-    server: PostgresServer, data: Path, home: Path, user: str | None, *, durable: bool
-) -> subprocess.Popen[bytes]:
-    settings = {
-        "listen_addresses": "127.0.0.1",
-        "port": server.port,
-        "unix_socket_directories": "",
-        "max_connections": 300,
-    }
-    if not durable:
-        settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
-    options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
-    with (home / "log").open("ab") as log:
-        process = subprocess.Popen(  # noqa: S603
-            [server.bin_path / "postgres", "-D", data, *options],
-            user=user, cwd=home, stdout=log, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-    _wait_until_ready(server, process, home / "log")
-    return process
 
 
 def _wait_until_ready(server: PostgresServer, process: subprocess.Popen[bytes], log: Path) -> None:
