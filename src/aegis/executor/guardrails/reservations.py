@@ -4,7 +4,7 @@ They are counted from the journal itself, inside the transaction that writes the
 can never both take the last one, and restarts reset nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -37,23 +37,62 @@ class ReservationLimits:
     budget_window: timedelta
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What an order wants to take, and of what."""
+
+    owner_uid: str
+    action: ActionKind
+    now: datetime
+    limits: ReservationLimits
+
+    def on_owner(self, past: Sequence[PastAction]) -> list[PastAction]:
+        return sorted((one for one in past if one.owner_uid == self.owner_uid), key=lambda one: one.acted_at)
+
+
+def owner_lock(past: Sequence[PastAction], wanted: Wanted) -> str | None:
+    """One owner is touched by one order at a time."""
+    busy = next((one for one in wanted.on_owner(past) if one.under_way), None)
+    return f"order {busy.order_id} is under way on the same owner" if busy is not None else None
+
+
+def cooldown(past: Sequence[PastAction], wanted: Wanted) -> str | None:
+    same = [one for one in wanted.on_owner(past) if one.action is wanted.action]
+    if not same or wanted.now - same[-1].acted_at >= wanted.limits.cooldown:
+        return None
+    return f"{wanted.action} was taken {_ago(wanted.now, same[-1].acted_at)} ago; {wanted.limits.cooldown} must pass"
+
+
+def back_off(past: Sequence[PastAction], wanted: Wanted) -> str | None:
+    """What did not help waits longer each time; three failures in a row block for an hour."""
+    return _back_off(wanted.on_owner(past), wanted.now)
+
+
+def budget(past: Sequence[PastAction], wanted: Wanted) -> str | None:
+    limits = wanted.limits
+    recent = [one for one in past if wanted.now - one.acted_at < limits.budget_window]
+    if len(recent) < limits.budget:
+        return None
+    return f"{len(recent)} actions in {limits.budget_window} are all that the cluster's budget allows"
+
+
+RESERVATIONS: tuple[Callable[[Sequence[PastAction], Wanted], str | None], ...] = (
+    owner_lock,
+    cooldown,
+    back_off,
+    budget,
+)
+
+
 def taken(
     past: Sequence[PastAction], *, owner_uid: str, action: ActionKind, now: datetime, limits: ReservationLimits
 ) -> tuple[str, str] | None:
     """Return which reservation cannot be had and why, as (name, reason); None if all are free."""
-    on_owner = sorted((one for one in past if one.owner_uid == owner_uid), key=lambda one: one.acted_at)
-    busy = next((one for one in on_owner if one.under_way), None)
-    if busy is not None:
-        return "owner_lock", f"order {busy.order_id} is under way on the same owner"
-    same = [one for one in on_owner if one.action is action]
-    if same and now - same[-1].acted_at < limits.cooldown:
-        return "cooldown", f"{action} was taken {_ago(now, same[-1].acted_at)} ago; {limits.cooldown} must pass"
-    waiting = _back_off(on_owner, now)
-    if waiting is not None:
-        return "back_off", waiting
-    recent = [one for one in past if now - one.acted_at < limits.budget_window]
-    if len(recent) >= limits.budget:
-        return "budget", f"{len(recent)} actions in {limits.budget_window} are all that the cluster's budget allows"
+    wanted = Wanted(owner_uid, action, now, limits)
+    for reservation in RESERVATIONS:
+        reason = reservation(past, wanted)
+        if reason is not None:
+            return reservation.__name__, reason
     return None
 
 

@@ -20,11 +20,16 @@ from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits,
 from aegis.executor.journal import repository
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
+from aegis.kit.signing import PublicKey
 
 SAME_FIX_WINDOW = timedelta(days=1)
 VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
 """Of real time."""
 
+_NONSENSE = (
+    yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError, OSError, OverflowError, RecursionError,
+)  # fmt: skip
+"""What comes of reading what people may have written: no mapping, no number, no cron, no time zone, no key."""
 _CONFIRMATIONS = {
     Judgement.BETTER: Confirmation.GONE,
     Judgement.NOT_YET: Confirmation.STILL_SO,
@@ -174,12 +179,17 @@ def _with_config_map(switches: Switches, data: dict[str, str]) -> Switches:
             operator_reason=data.get("reason", ""),
             freezes=tuple(_freeze(entry) for entry in yaml.safe_load(data.get("freeze", "")) or []),
             floor={str(key): int(value) for key, value in (yaml.safe_load(data.get("policy-floor", "")) or {}).items()},
-            approver_keys={
-                str(key): str(value) for key, value in (yaml.safe_load(data.get("approver-keys", "")) or {}).items()
-            },
+            approver_keys=_approver_keys(yaml.safe_load(data.get("approver-keys", "")) or {}),
         )
-    except (yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError) as error:
+    except _NONSENSE as error:
         return replace(switches, operator_paused=None, unreadable=f"the ConfigMap makes no sense: {error!r}")
+
+
+def _approver_keys(found: dict[object, object]) -> dict[str, str]:
+    keys = {str(approver): str(key) for approver, key in found.items()}
+    for key in keys.values():
+        PublicKey.from_text(key)  # raises ValueError for what is none
+    return keys
 
 
 def _freeze(entry: dict[str, object]) -> Freeze:
@@ -188,7 +198,8 @@ def _freeze(entry: dict[str, object]) -> Freeze:
     if not croniter.is_valid(cron):
         raise ValueError(f"{cron!r} is not a cron expression")
     namespaces = entry.get("namespaces") or ["*"]
-    assert isinstance(namespaces, list)
+    if not isinstance(namespaces, list):
+        raise TypeError(f"namespaces are a list, and not {namespaces!r}")
     return Freeze(
         name=str(entry.get("name", cron)),
         cron=cron,

@@ -10,6 +10,7 @@ from aegis.backend.remediations.lifecycle import CONCLUDED, following
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.remediations import RemediationState
 from aegis.executor.guardrails.checks import CHECKS
+from aegis.executor.guardrails.reservations import RESERVATIONS
 from aegis.simulator.together.databases import Databases
 from aegis.simulator.together.gather import gather
 from aegis.simulator.together.schedules import Event, Schedule
@@ -35,7 +36,7 @@ _FOR_A_PERSON = "SELECT order_id FROM journal WHERE stage = 'held' AND lease_unt
 
 GUARDRAILS = (
     *(check.__name__ for check in CHECKS), "preflight", "blast_radius", "dry_run", "plan", "preconditions", "cluster",
-    "owner_lock", "cooldown", "back_off", "budget",
+    *(reservation.__name__ for reservation in RESERVATIONS),
 )  # fmt: skip
 
 

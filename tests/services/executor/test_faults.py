@@ -1,0 +1,340 @@
+"""What may be wrong with an order, and what may go wrong around the Executor: it would rather not act."""
+
+import base64
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from tests.services.executor.rig import Rig
+
+from aegis.contracts.envelope import Envelope
+from aegis.contracts.orders import Order
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.plans import RehearsalStatus
+from aegis.contracts.targets import TargetRef
+from aegis.contracts.verifications import Judgement
+from aegis.kit.database import Database
+from aegis.kit.errors import TemporaryError
+from aegis.kit.signing import PrivateKey
+from aegis.simulator.kubernetes.resources import DEPLOYMENTS
+
+STRANGER = PrivateKey(bytes(32))
+
+
+async def an_order(rig: Rig) -> Order:
+    proposal = rig.proposal()
+    return rig.order(proposal, await rig.plan(proposal))
+
+
+# Envelopes that nobody can believe
+
+
+def unsigned(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order).model_copy(update={"signature": ""})
+
+
+def altered(rig: Rig, order: Order) -> Envelope:
+    other = order.model_copy(update={"expires_at": order.expires_at + timedelta(hours=1)})
+    payload = base64.b64encode(other.model_dump_json().encode()).decode()
+    return rig.seal(order).model_copy(update={"payload": payload})
+
+
+def of_a_stranger(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order, key=STRANGER)
+
+
+def in_the_name_of_the_backend(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order, key=STRANGER).model_copy(update={"key_id": rig.seal(order).key_id})
+
+
+def for_another_cluster(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order, cluster_id="elsewhere")
+
+
+def for_somebody_else(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order, audience="ai-engine")
+
+
+def relabelled_for_this_cluster(rig: Rig, order: Order) -> Envelope:
+    return for_another_cluster(rig, order).model_copy(update={"cluster_id": rig.seal(order).cluster_id})
+
+
+def of_the_future(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order).model_copy(update={"version": 2})
+
+
+def no_base64(rig: Rig, order: Order) -> Envelope:
+    return rig.seal(order).model_copy(update={"payload": "!"})
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        unsigned, altered, of_a_stranger, in_the_name_of_the_backend, for_another_cluster, for_somebody_else,
+        relabelled_for_this_cluster, of_the_future, no_base64,
+    ],
+)  # fmt: skip
+async def test_an_envelope_that_cannot_be_believed_is_counted_and_never_opened(
+    rig: Rig, forge: Callable[[Rig, Order], Envelope]
+) -> None:
+    order = await an_order(rig)
+
+    await rig.give(forge(rig, order))
+
+    assert await rig.journal(order.id) is None
+    assert rig.written == []
+    await rig.executor.monitor()
+    assert rig.executor.registry.get_sample_value("aegis_executor_envelopes_refused", {"why": "envelope"}) == 1
+
+
+async def test_a_signed_order_with_a_field_we_do_not_know_is_refused(rig: Rig) -> None:
+    class LaterOrder(Order):
+        force: bool = True
+
+    order = LaterOrder.model_validate((await an_order(rig)).model_dump())
+
+    await rig.give(rig.seal(order))
+
+    assert await rig.journal(order.id) is None
+    assert rig.written == []
+
+
+async def test_an_order_that_comes_again_is_carried_out_once(rig: Rig) -> None:
+    order = await an_order(rig)
+    sealed = rig.seal(order)
+
+    await rig.give(sealed, sealed)
+    await rig.give(sealed)
+    rig.restart()
+    await rig.give(sealed)
+
+    assert len(rig.written) == 1
+    assert [one.stage for one in rig.backend.outcomes] == [Stage.ACTING, Stage.SETTLING]
+
+
+async def test_an_order_that_has_expired_is_not_begun(rig: Rig) -> None:
+    order = await an_order(rig)
+    await rig.pass_time(minutes=10)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.EXPIRED
+    assert rig.written == []
+
+
+async def test_a_clock_that_jumps_ahead_expires_what_waits_and_begins_nothing(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.backend.paused = True
+    await rig.give(order)
+
+    await rig.pass_time(hours=3)
+    rig.backend.paused = False
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.EXPIRED
+    assert rig.written == []
+
+
+async def test_a_clock_that_jumps_ahead_while_it_settles_keeps_nothing_on_old_looks(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.verifier.says = Judgement.BETTER
+    await rig.give(order)
+    rig.roll_out()
+
+    await rig.pass_time(hours=3)
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is not Stage.KEPT, "one look is no settling window"
+
+
+async def test_a_withdrawn_order_is_not_begun(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.backend.paused = True
+    await rig.give(order)
+    rig.backend.paused = False
+
+    rig.backend.work = rig.backend.work.model_copy(update={"withdrawn": (order.id,)})
+    await rig.executor.fetch(wait=timedelta())
+    await rig.pass_time(seconds=6)
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.REFUSED
+    assert rig.written == []
+
+
+# What is gone
+
+
+async def test_without_an_api_server_a_rehearsal_fails_for_now(rig: Rig) -> None:
+    proposal = rig.proposal()
+    rig.is_cluster_up = False
+
+    result = await rig.rehearse(proposal)
+
+    assert result.status is RehearsalStatus.FAILED
+    assert "API server" in result.reason
+
+
+async def test_without_an_api_server_nothing_is_begun_and_all_goes_on_when_it_is_back(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.is_cluster_up = False
+    await rig.give(order)
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.BLOCKED, "cluster")
+    with pytest.raises(TemporaryError):
+        await rig.executor.monitor()
+
+    rig.is_cluster_up = True
+    await rig.pass_time(seconds=6)
+    await rig.executor.step()
+
+    assert len(rig.written) == 1
+
+
+@pytest.mark.parametrize("code", [401, 403, 429, 500, 503])
+async def test_an_api_server_that_does_not_let_us_read_is_no_answer(rig: Rig, code: int) -> None:
+    order = await an_order(rig)
+    rig.api.weather.error_rate, rig.api.weather.error_code = 1.0, code
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.BLOCKED
+    assert rig.written == []
+
+
+async def test_a_backend_that_cannot_say_whether_it_is_paused_stops_everything(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.backend.work = rig.backend.work.model_copy(update={"orders": (rig.seal(order),)})
+    await rig.executor.fetch(wait=timedelta())
+
+    rig.backend.is_up = False
+    await rig.executor.step()
+    assert rig.written == []
+
+    rig.backend.is_up = True
+    await rig.pass_time(seconds=6)
+    await rig.executor.step()
+    assert len(rig.written) == 1
+    assert [one.stage for one in rig.backend.outcomes] == [Stage.BLOCKED, Stage.ACTING, Stage.SETTLING]
+
+
+@pytest.mark.parametrize("says", [None, Judgement.UNKNOWN])
+async def test_old_data_that_nobody_can_confirm_pauses_and_asks(rig: Rig, says: Judgement | None) -> None:
+    """Prometheus is gone, or the AI Engine with it: a proposal on old data is inconclusive."""
+    rig.verifier.says = says
+    proposal = rig.proposal()
+    await rig.pass_time(seconds=46)
+
+    result = await rig.rehearse(proposal)
+
+    assert result.status is RehearsalStatus.FAILED
+    assert result.reason.startswith("data_is_fresh: the data is 46 s old")
+
+
+async def test_without_a_verdict_a_rollback_is_held_and_somebody_is_called(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.verifier.says = None
+    await rig.give(order)
+    rig.roll_out()
+
+    await rig.pass_time(seconds=301)
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.escalate) == (Stage.HELD, True)
+    assert len(rig.written) == 1
+
+
+# Targets
+
+
+async def test_a_target_of_another_kind_than_the_action_is_for_is_refused(rig: Rig) -> None:
+    odd = rig.ref().model_copy(update={"kind": "StatefulSet"})
+
+    result = await rig.rehearse(rig.proposal(target=odd, owner=odd))
+
+    assert result.status is RehearsalStatus.REFUSED
+
+
+async def test_a_namesake_is_not_the_target(rig: Rig) -> None:
+    namesake = TargetRef.model_validate(rig.ref().model_dump() | {"uid": "of-another-life"})
+
+    result = await rig.rehearse(rig.proposal(target=namesake, owner=namesake))
+
+    assert "another object now" in result.reason
+    assert rig.sent == []
+
+
+# Taking back
+
+
+async def test_what_is_worse_is_undone_and_nothing_is_left_of_us(rig: Rig) -> None:
+    before = rig.find(DEPLOYMENTS, "web")
+    order = await an_order(rig)
+    rig.verifier.says = Judgement.WORSE
+    await rig.give(order)
+
+    for _ in range(4):
+        await rig.pass_time(seconds=6)
+        await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.UNDONE
+    after = rig.find(DEPLOYMENTS, "web")
+    assert after["spec"] == before["spec"]
+    assert "aegis.dev/order" not in (after["metadata"].get("annotations") or {})
+    assert not any(one.get("manager") == "aegis-executor" for one in after["metadata"].get("managedFields") or [])
+
+
+async def test_an_undo_goes_on_while_paused(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.verifier.says = Judgement.WORSE
+    await rig.give(order)
+    rig.backend.paused = True
+
+    for _ in range(4):
+        await rig.pass_time(seconds=6)
+        await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.UNDONE
+
+
+async def test_fields_that_somebody_changed_since_are_not_undone_and_somebody_is_called(rig: Rig) -> None:
+    order = await an_order(rig)
+    rig.verifier.says = Judgement.WORSE
+    await rig.give(order)
+    rig.change(DEPLOYMENTS, "web", lambda it: it["spec"]["template"]["spec"].update(hostNetwork=True))
+
+    for _ in range(4):
+        await rig.pass_time(seconds=6)
+        await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
+    assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["hostNetwork"] is True
+
+
+# Its own API accepts no command
+
+
+async def test_its_port_serves_health_metrics_and_status_and_takes_nothing(rig: Rig, database: Database) -> None:
+    described = rig.executor.app.openapi()["paths"]
+
+    assert set(described) == {"/health", "/ready", "/metrics", "/api/v1/status"}
+    assert {method for operations in described.values() for method in operations} == {"get"}

@@ -1,0 +1,524 @@
+"""Each guardrail, proved on the API server's own log: when it says no, nothing is written.
+
+The proofs are looked up by the guardrails' names in the Executor's registries: a new one without a proof fails here.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tests.services.executor.rig import Rig, killed, unready
+
+from aegis.contracts.actions import (
+    Action,
+    ActionKind,
+    EvictPod,
+    RaiseMemory,
+    RestartWorkload,
+    RollbackRollout,
+    ScaleWorkload,
+)
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.plans import RehearsalStatus
+from aegis.contracts.verifications import Judgement
+from aegis.executor.guardrails.checks import CHECKS
+from aegis.executor.guardrails.preflight import PREFLIGHT
+from aegis.executor.guardrails.reservations import RESERVATIONS
+from aegis.executor.journal import repository
+from aegis.executor.ports import Cluster, ExactRequest, Object
+from aegis.kit.database import Database
+from aegis.simulator.kubernetes.errors import ApiError
+from aegis.simulator.kubernetes.resources import (
+    DEPLOYMENTS,
+    HPAS,
+    NAMESPACES,
+    PDBS,
+    PODS,
+    REPLICASETS,
+    RESOURCEQUOTAS,
+)
+
+Disturb = Callable[[Rig], Awaitable[None] | None]
+
+
+@dataclass(frozen=True)
+class Proof:
+    """What makes a guardrail say no to an action that is otherwise all right."""
+
+    disturb: Disturb
+    action: Action = field(default_factory=RollbackRollout)
+    ends: Stage = Stage.REFUSED
+    before: Disturb = lambda _: None
+    """Makes the action sensible in the first place."""
+    asked: Mapping[str, Any] = field(default_factory=dict)
+    """Other than the usual about the proposal."""
+    rehearsal: bool = True
+    """Whether it says no when rehearsed as well."""
+    begin: bool = True
+    """Whether it says no right before acting as well."""
+
+
+async def happens(what: Disturb, rig: Rig) -> None:
+    done = what(rig)
+    if done is not None:
+        await done
+
+
+# What may happen
+
+
+def label(**labels: str) -> Disturb:
+    def change(rig: Rig) -> None:
+        given = {key.replace("__", "/").replace("_", "."): value for key, value in labels.items()}
+        rig.change(DEPLOYMENTS, "web", lambda it: it["metadata"].setdefault("labels", {}).update(given))
+
+    return change
+
+
+def mode(value: str) -> Disturb:
+    def change(rig: Rig) -> None:
+        rig.change(NAMESPACES, "shop", lambda it: it["metadata"]["labels"].update({"aegis.dev/mode": value}))
+
+    return change
+
+
+def edit(change: Callable[[Object], Any], *, pod: str = "") -> Disturb:
+    def disturb(rig: Rig) -> None:
+        rig.change(PODS if pod else DEPLOYMENTS, pod or "web", change)
+
+    return disturb
+
+
+def config(**data: str) -> Disturb:
+    return lambda rig: rig.config(**data)
+
+
+def restart(**settings: Any) -> Disturb:
+    return lambda rig: rig.restart(**settings)
+
+
+def gone(rig: Rig) -> None:
+    rig.store.delete(DEPLOYMENTS, "shop", "web")
+    rig.store.collect_garbage()
+
+
+def another_of_that_name(rig: Rig) -> None:
+    web = rig.find(DEPLOYMENTS, "web")
+    gone(rig)
+    metadata = {"name": "web", "namespace": "shop"}
+    rig.store.create(DEPLOYMENTS, {"metadata": metadata, "spec": web["spec"]})
+
+
+def on_its_way_out(rig: Rig) -> None:
+    rig.change(DEPLOYMENTS, "web", lambda it: it["metadata"].update(finalizers=["test/wait"]))
+    rig.store.delete(DEPLOYMENTS, "shop", "web")
+
+
+def owned_by_an_operator(it: Object) -> None:
+    owner = {"apiVersion": "argoproj.io/v1", "kind": "Rollout", "name": "web", "uid": "u1", "controller": True}
+    it["metadata"]["ownerReferences"] = [owner]
+
+
+def autoscaled(rig: Rig) -> None:
+    scaled = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    rig.store.create(
+        HPAS, {"metadata": {"name": "web", "namespace": "shop"}, "spec": {"scaleTargetRef": scaled, "maxReplicas": 9}}
+    )
+
+
+def tight_budget(rig: Rig) -> None:
+    spec = {"minAvailable": len(rig.store.list(PODS, "shop")), "selector": {"matchLabels": {"app": "web"}}}
+    rig.store.create(PDBS, {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+
+
+def full_quota(rig: Rig) -> None:
+    hard = {"pods": str(len(rig.store.list(PODS, "shop")))}
+    rig.store.create(
+        RESOURCEQUOTAS,
+        {"metadata": {"name": "team", "namespace": "shop"}, "spec": {"hard": hard},
+         "status": {"hard": hard, "used": hard}},
+    )  # fmt: skip
+
+
+async def storm(rig: Rig) -> None:
+    async with rig.database.transaction() as tx:
+        await repository.begin_storm(tx, rig.clock.now())
+
+
+async def the_same_fix_three_times(rig: Rig) -> None:
+    for number in range(3):
+        await rig.remember(number, owner_uid=rig.ref().uid, minutes_ago=120 + 10 * number)
+
+
+async def data_grows_old(rig: Rig) -> None:
+    await rig.pass_time(seconds=46)
+
+
+async def all_is_well_by_fresh_data(rig: Rig) -> None:
+    rig.verifier.says = Judgement.BETTER
+    await rig.pass_time(seconds=46)
+
+
+async def ai_engine_is_gone(rig: Rig) -> None:
+    rig.verifier.says = None
+    await rig.pass_time(seconds=46)
+
+
+def backend(**changes: Any) -> Disturb:
+    def change(rig: Rig) -> None:
+        for name, value in changes.items():
+            setattr(rig.backend, name, value)
+
+    return change
+
+
+BLOCKED = Stage.BLOCKED
+EVICT = EvictPod()
+FREEZE = "[{name: always, cron: '* * * * *', minutes: 5}]"
+
+CHECK_PROOFS: dict[str, list[Proof]] = {
+    "target_is_there": [Proof(gone), Proof(another_of_that_name), Proof(on_its_way_out)],
+    "namespace_in_scope": [Proof(restart(namespaces="billing,pay-*"))],
+    "target_is_unprotected": [
+        Proof(restart(protected_namespaces="sh?p")),
+        Proof(restart(own_namespace="shop")),
+        Proof(edit(lambda it: it["metadata"].update(annotations={"kubernetes.io/config.mirror": "x"}),
+                   pod="web-new-0"), action=EVICT),
+    ],
+    "mode_allows": [
+        Proof(mode("off")),
+        Proof(mode("Auto")),  # a typing error never grants anything
+        Proof(mode("observe"), rehearsal=False),
+        Proof(mode("approve"), rehearsal=False),
+        Proof(label(aegis_dev__mode="off")),
+    ],
+    "owner_is_known": [Proof(edit(owned_by_an_operator)), Proof(edit(owned_by_an_operator), action=EVICT)],
+    "field_is_ours_to_change": [
+        Proof(label(argocd_argoproj_io__instance="shop")),
+        Proof(autoscaled, action=ScaleWorkload(replicas=5)),
+    ],
+    "nobody_paused": [
+        Proof(backend(paused=True), ends=BLOCKED),
+        Proof(config(paused="true", reason="on call"), ends=BLOCKED),
+        Proof(config(paused="perhaps"), ends=BLOCKED),
+        Proof(config(freeze="what is this"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '* * * * *', minutes: 5, namespaces: shop}]"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '* * * * *', minutes: .inf}]"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '* * * * *', minutes: 5, timeZone: Europe}]"), ends=BLOCKED),
+        Proof(config(policy_floor="rollback_rollout"), ends=BLOCKED),
+        Proof(config(approver_keys="person:ann: none"), ends=BLOCKED),
+    ],
+    "no_storm": [Proof(storm, ends=BLOCKED)],
+    "no_freeze": [Proof(config(freeze=FREEZE), ends=BLOCKED)],
+    "has_not_failed_before": [Proof(the_same_fix_three_times)],
+    "data_is_fresh": [
+        Proof(data_grows_old, begin=False),
+        Proof(all_is_well_by_fresh_data, begin=False),
+        Proof(ai_engine_is_gone, begin=False),
+    ],
+    "policy_floor_is_met": [Proof(config(policy_floor="rollback_rollout: 1"), rehearsal=False)],
+    "scaling_is_bounded": [
+        Proof(edit(lambda it: it["spec"].update(replicas=1)), action=ScaleWorkload(replicas=7)),
+    ],
+    "budget_of_disruption_allows": [Proof(tight_budget, action=EVICT, ends=BLOCKED)],
+    "quota_and_nodes_have_room": [
+        Proof(full_quota, action=ScaleWorkload(replicas=5)),
+        Proof(edit(lambda it: it["spec"]["template"]["spec"]["containers"][0]["resources"].update(
+            requests={"cpu": "7", "memory": "1Gi"})), action=ScaleWorkload(replicas=5)),
+    ],
+}  # fmt: skip
+
+
+def killed_twice(rig: Rig) -> None:
+    rig.change(PODS, "web-new-0", killed(rig, times=2))
+
+
+def made_anew(it: Object) -> None:
+    [status] = it["status"]["containerStatuses"]
+    status.pop("lastState")
+
+
+def without_revisions(rig: Rig) -> None:
+    rig.store.delete(REPLICASETS, "shop", "web-new")
+    rig.store.delete(REPLICASETS, "shop", "web-old")
+
+
+def only_one_is_healthy(rig: Rig) -> None:
+    for name in ("web-new-1", "web-new-2", "web-old-9"):
+        rig.change(PODS, name, unready)
+
+
+async def an_old_rollout(rig: Rig) -> None:
+    await rig.pass_time(hours=2)
+
+
+def migrated(it: Object) -> None:
+    it["metadata"]["annotations"] = {"aegis.dev/migration": "true"}
+
+
+def rolling(it: Object) -> None:
+    it["status"]["updatedReplicas"] = 1
+
+
+RAISE = RaiseMemory(container="web", factor=1.5)
+PREFLIGHT_PROOFS: dict[ActionKind, list[Proof]] = {
+    ActionKind.ROLLBACK_ROLLOUT: [
+        Proof(edit(migrated)),
+        Proof(edit(lambda it: it["spec"].update(paused=True))),
+        Proof(without_revisions),
+        Proof(an_old_rollout, begin=False, asked={"proposed_by": "person:ole"}),
+    ],
+    ActionKind.RESTART_WORKLOAD: [
+        Proof(edit(lambda it: it["spec"].update(paused=True)), action=RestartWorkload()),
+        Proof(edit(rolling), action=RestartWorkload()),
+        Proof(only_one_is_healthy, action=RestartWorkload()),
+    ],
+    ActionKind.EVICT_POD: [Proof(only_one_is_healthy, action=EVICT)],
+    ActionKind.RAISE_MEMORY: [Proof(edit(made_anew, pod="web-new-0"), action=RAISE, before=killed_twice)],
+}
+NOTHING_OF_ITS_OWN = {ActionKind.SCALE_WORKLOAD}
+"""What every check looks at is all that it needs."""
+
+
+async def refused_in_rehearsal(rig: Rig, name: str, proof: Proof) -> None:
+    """Disturb, rehearse: there is a no, and where an order came of it all the same, it is not carried out."""
+    await happens(proof.before, rig)
+    proposal = rig.proposal(proof.action, **proof.asked)
+    await happens(proof.disturb, rig)
+
+    result = await rig.rehearse(proposal)
+
+    said = {check.name: check.verdict.value for check in result.checks}
+    if proof.ends is BLOCKED and result.plan is not None:
+        assert said[name] == "blocked"
+        await rig.give(rig.order(proposal, result.plan))
+    elif result.status is RehearsalStatus.REFUSED:
+        assert said[name] == "refused"
+    else:
+        assert result.status is RehearsalStatus.FAILED
+        assert result.reason.startswith(f"{name}:")
+    assert rig.written == []
+
+
+async def stopped_right_before_acting(rig: Rig, name: str, proof: Proof) -> None:
+    """Rehearse while all is well, disturb, order: it is stopped by that very guardrail."""
+    await happens(proof.before, rig)
+    proposal = rig.proposal(proof.action, **proof.asked)
+    plan = await rig.plan(proposal)
+    await happens(proof.disturb, rig)
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (proof.ends, name), outcome.reason
+    assert rig.written == []
+
+
+@pytest.mark.parametrize("name", [check.__name__ for check in CHECKS])
+async def test_a_check_that_says_no_keeps_every_write_away(name: str, database: Database) -> None:
+    for number, proof in enumerate(CHECK_PROOFS[name]):
+        await prove(database, name, proof, number)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PREFLIGHT if kind not in NOTHING_OF_ITS_OWN])
+async def test_what_an_action_must_find_keeps_every_write_away(kind: ActionKind, database: Database) -> None:
+    for number, proof in enumerate(PREFLIGHT_PROOFS[kind]):
+        await prove(database, "preflight", proof, number)
+
+
+async def prove(database: Database, name: str, proof: Proof, number: int) -> None:
+    """Prove it in clusters of their own: when rehearsed, and right before acting."""
+    proved = 0
+    for applies, way in ((proof.rehearsal, refused_in_rehearsal), (proof.begin, stopped_right_before_acting)):
+        if applies:
+            rig = Rig(database)
+            await rig.forget_everything()
+            await way(rig, name, proof)
+            await rig.close()
+            proved += 1
+    assert proved, f"{name} {number} proves nothing"
+
+
+# What is not in those registries
+
+
+def rolls(unavailable: int | str) -> Disturb:
+    """Return how many pods a rolling update takes away at a time; it is rolled out already."""
+
+    def change(it: Object) -> None:
+        rolling = {"maxUnavailable": unavailable, "maxSurge": 0}
+        it["spec"]["strategy"] = {"type": "RollingUpdate", "rollingUpdate": rolling}
+        it["status"]["observedGeneration"] = it["metadata"]["generation"]
+
+    return edit(change)
+
+
+async def test_taking_away_too_many_at_once_keeps_every_write_away(database: Database) -> None:
+    reckless = Proof(rolls("100%"), action=RestartWorkload(), begin=False)
+    stricter = Proof(restart(healthy_minimum=1.0), action=RestartWorkload(), rehearsal=False, before=rolls(1))
+
+    for number, proof in enumerate((reckless, stricter)):
+        await prove(database, "blast_radius", proof, number)
+
+
+async def test_what_the_api_server_would_refuse_is_never_sent_in_earnest(database: Database) -> None:
+    def refuse_everything(rig: Rig) -> None:
+        def refuse(resource: Any, new: Object, old: Object | None) -> None:
+            raise ApiError(403, "Forbidden", "denied the request: not on a Friday")
+
+        rig.store.admission.append(refuse)
+
+    await prove(database, "dry_run", Proof(refuse_everything), 0)
+
+
+async def test_a_plan_that_has_changed_since_it_was_approved_is_not_carried_out(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    other = "registry.example/web:3"
+    rig.change(DEPLOYMENTS, "web", lambda it: it["spec"]["template"]["spec"]["containers"][0].update(image=other))
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "dry_run")
+    assert rig.written == []
+    assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["containers"][0]["image"] == other
+
+
+@dataclass
+class Meddled:
+    """Somebody changes the object between the last look and the write."""
+
+    cluster: Cluster
+    meddle: Callable[[], None]
+
+    async def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
+        return await self.cluster.read(api_version, kind, namespace, name)
+
+    async def list(
+        self, api_version: str, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+    ) -> Any:
+        return await self.cluster.list(api_version, kind, namespace, labels=labels)
+
+    async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:
+        if not dry_run:
+            self.meddle()
+        return await self.cluster.send(request, dry_run=dry_run)
+
+
+async def test_the_write_itself_carries_what_must_still_be_so(database: Database) -> None:
+    def meddle() -> None:
+        rig.change(DEPLOYMENTS, "web", lambda it: it["spec"]["template"]["spec"].update(hostNetwork=True))
+
+    rig = Rig(database, around=lambda cluster: Meddled(cluster, meddle))
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "preconditions")
+    assert rig.written == []
+    await rig.close()
+
+
+async def test_an_order_for_a_plan_that_was_never_made_here_is_refused(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+
+    for number, change in enumerate(({"plan_hash": "b" * 64}, {"id": "ord-other"})):
+        order = rig.order(proposal, plan, **change)
+        await rig.give(order)
+
+        outcome = rig.outcome(order)
+        assert outcome is not None, number
+        assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "plan")
+    assert rig.written == []
+
+
+async def test_a_plan_that_was_altered_in_our_own_database_is_refused(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    async with rig.database.transaction() as tx:
+        await tx.exec_driver_sql("UPDATE plans SET body = set_byte(body, 40, 255 - get_byte(body, 40))")
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "plan")
+    assert rig.written == []
+
+
+# Reservations
+
+
+async def another_is_under_way(rig: Rig) -> None:
+    await rig.remember(0, owner_uid=rig.ref().uid, minutes_ago=90, stage=Stage.SETTLING, action=ActionKind.EVICT_POD)
+
+
+async def it_was_done_just_now(rig: Rig) -> None:
+    await rig.remember(0, owner_uid=rig.ref().uid, minutes_ago=4)
+
+
+async def something_did_not_help(rig: Rig) -> None:
+    await rig.remember(
+        0, owner_uid=rig.ref().uid, minutes_ago=0.5, stage=Stage.UNDONE, action=ActionKind.SCALE_WORKLOAD
+    )
+
+
+async def the_cluster_had_its_share(rig: Rig) -> None:
+    for number in range(5):
+        await rig.remember(number, owner_uid=f"another-{number}", minutes_ago=number + 1)
+
+
+RESERVED: dict[str, tuple[Disturb, timedelta]] = {
+    "owner_lock": (another_is_under_way, timedelta()),
+    "cooldown": (it_was_done_just_now, timedelta(minutes=1)),
+    "back_off": (something_did_not_help, timedelta(seconds=30)),
+    "budget": (the_cluster_had_its_share, timedelta(minutes=5)),
+}
+"""What takes it, and after how long it is free again (0: not by time alone)."""
+
+
+@pytest.mark.parametrize("name", [reservation.__name__ for reservation in RESERVATIONS])
+async def test_what_is_taken_keeps_every_write_away_until_it_is_free(name: str, rig: Rig) -> None:
+    taken_by, free_after = RESERVED[name]
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    await happens(taken_by, rig)
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (BLOCKED, name)
+    assert rig.written == []
+    if free_after:
+        await rig.clock.advance(free_after + timedelta(seconds=1))
+        await rig.executor.step()
+        assert len(rig.written) == 1
+
+
+async def test_a_blocked_order_is_carried_out_when_nothing_blocks_it_any_more(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    rig.backend.paused = True
+    order = rig.order(proposal, plan)
+    await rig.give(order)
+    assert rig.written == []
+
+    rig.backend.paused = False
+    await rig.pass_time(seconds=6)
+    await rig.executor.step()
+
+    assert len(rig.written) == 1

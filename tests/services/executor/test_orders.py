@@ -1,0 +1,76 @@
+"""What a good order does, so that what stops one is known to be why: exactly one write, and its report."""
+
+import pytest
+from tests.services.executor.rig import Rig, killed
+
+from aegis.contracts.actions import Action, EvictPod, RaiseMemory, RestartWorkload, RollbackRollout, ScaleWorkload
+from aegis.contracts.outcomes import Stage
+from aegis.contracts.plans import RehearsalStatus
+from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
+
+ACTIONS: tuple[Action, ...] = (
+    RollbackRollout(),
+    RestartWorkload(),
+    ScaleWorkload(replicas=5),
+    RaiseMemory(container="web", factor=1.5),
+    EvictPod(),
+)
+
+
+@pytest.fixture(params=ACTIONS, ids=lambda action: str(action.kind))
+def action(request: pytest.FixtureRequest, rig: Rig) -> Action:
+    """Every action, in a cluster where it makes sense."""
+    asked: Action = request.param
+    if isinstance(asked, RaiseMemory):
+        rig.change(PODS, "web-new-0", killed(rig, times=2))
+    return asked
+
+
+async def test_a_good_order_is_carried_out_by_exactly_one_write(rig: Rig, action: Action) -> None:
+    proposal = rig.proposal(action)
+    plan = await rig.plan(proposal)
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    assert [(one.verb, one.code < 300, one.manager) for one in rig.written] == [
+        ("create" if isinstance(action, EvictPod) else "patch", True, "aegis-executor")
+    ]
+    assert [one.stage for one in rig.backend.outcomes] == [Stage.ACTING, Stage.SETTLING]
+
+
+async def test_an_executor_that_only_rehearses_sends_nothing_but_dry_runs(rig: Rig, action: Action) -> None:
+    before = {one["metadata"]["name"]: one for one in [*rig.store.list(DEPLOYMENTS), *rig.store.list(PODS)]}
+
+    result = await rig.rehearse(rig.proposal(action))
+    await rig.executor.step()
+    await rig.executor.monitor()
+
+    assert result.status is RehearsalStatus.PLANNED
+    assert [one.dry_run for one in rig.sent] == [True]
+    assert rig.written == []
+    assert {one["metadata"]["name"]: one for one in [*rig.store.list(DEPLOYMENTS), *rig.store.list(PODS)]} == before
+
+
+async def test_what_is_rehearsed_is_what_is_sent_to_the_byte(rig: Rig, action: Action) -> None:
+    proposal = rig.proposal(action)
+    plan = await rig.plan(proposal)
+    assert "canary" not in plan.model_dump_json()
+
+    await rig.give(rig.order(proposal, plan))
+
+    rehearsed, checked_again, written = rig.sent
+    assert (rehearsed.dry_run, checked_again.dry_run, written.dry_run) == (True, True, False)
+    assert rehearsed.path == checked_again.path == written.path
+    assert plan.requests[0].endswith(written.path)
+
+
+async def test_the_stamp_goes_on_with_the_change(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+
+    await rig.give(rig.order(proposal, plan))
+
+    web = rig.find(DEPLOYMENTS, "web")
+    assert web["metadata"]["annotations"]["aegis.dev/order"] == plan.order_id
+    assert web["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
