@@ -9,7 +9,7 @@ TEST_WORKERS ?= auto
 .DEFAULT_GOAL := help
 
 help:  ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-12s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
@@ -26,6 +26,15 @@ demo: $(STAMP)  ## Break a simulated cluster in several ways, and watch Aegis he
 
 up: $(STAMP)  ## Keep Aegis running on a simulated cluster; KUBECONFIG_FILE=… puts it on a real one
 	@$(BIN)/aegis up $(if $(KUBECONFIG_FILE),--kubeconfig $(KUBECONFIG_FILE))
+
+cluster: $(STAMP)  ## Start a real Kubernetes node here (root on Linux); CONTROL_PLANE_ONLY=1 without the node
+	@$(BIN)/python -m testbed up $(if $(CONTROL_PLANE_ONLY),--control-plane-only)
+
+cluster-down: $(STAMP)  ## Take it down, and leave the machine as it was
+	@$(BIN)/python -m testbed down
+
+cluster-logs: $(STAMP)  ## Show the end of each of its programs' logs; NAME=kubelet shows one, whole
+	@$(BIN)/python -m testbed logs $(NAME)
 
 test: $(STAMP) kubectl  ## Run the tests
 	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -q
@@ -52,4 +61,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up test check bench simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs test check bench simulate kubectl lock clean

@@ -49,6 +49,22 @@ def rules(needed: Iterable[ApiVerbs]) -> list[dict[str, Any]]:
     ]
 
 
+def manifests(*, namespace: str) -> list[dict[str, Any]]:
+    """Return all that a cluster must hold before the services may work on it; the Backend touches no cluster."""
+    found: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}]
+    for service, needed in (("ai-engine", ai_engine_rules()), ("executor", executor_rules())):
+        found += [
+            service_account(service, namespace=namespace),
+            cluster_role(service, needed),
+            cluster_role_binding(service, namespace=namespace),
+        ]
+    return found
+
+
+def service_account(service: str, *, namespace: str) -> dict[str, Any]:
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": service, "namespace": namespace}}
+
+
 def cluster_role(service: str, found: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "apiVersion": "rbac.authorization.k8s.io/v1",

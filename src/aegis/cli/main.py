@@ -13,6 +13,7 @@ from aegis.cli import (
     notifications,
     people,
     policies,
+    rbac,
     remediations,
     replay,
     simulate,
@@ -35,6 +36,7 @@ app.command("demo")(demo)
 app.command("up")(up.up)
 app.command("doctor")(doctor.doctor)
 app.command("replay")(replay.replay)
+app.command("rbac")(rbac.rbac)
 app.command("status")(status.status)
 app.command("pause")(switches.pause)
 app.command("resume")(switches.resume)

@@ -18,8 +18,19 @@ class Format(StrEnum):
 
 Output = Annotated[Format, typer.Option("--output", "-o", help="`table` for people, `json` for machines.")]
 
-console = Console()
-errors = Console(stderr=True)
+_WIDE = 240
+"""What a line may take where nobody's terminal limits it: a file, a pipe."""
+_READABLE = 24
+"""A column of prose that is narrower than this is no use."""
+
+
+def _console(*, stderr: bool = False) -> Console:
+    found = Console(stderr=stderr)
+    return found if found.is_terminal else Console(stderr=stderr, width=_WIDE)
+
+
+console = _console()
+errors = _console(stderr=True)
 
 
 def print_json(document: Any) -> None:
@@ -36,11 +47,17 @@ def print_rows(rows: Sequence[dict[str, Any]], *, columns: Sequence[str], output
     if not rows:
         console.print(empty)
         return
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    # Only the last column, which says why, is broken into lines, where that leaves it some room: ids get copied.
+    others = sum(max(map(len, column)) + 2 for column in zip(*(row[:-1] for row in cells), strict=True))
+    keep_whole = others + _READABLE <= console.width
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in columns:
-        table.add_column(column.upper().replace("_", " "), overflow="fold")
-    for row in rows:
-        table.add_row(*(_cell(row.get(column)) for column in columns))
+        table.add_column(
+            column.upper().replace("_", " "), no_wrap=keep_whole and column != columns[-1], overflow="fold"
+        )
+    for row in cells:
+        table.add_row(*row)
     console.print(table)
 
 

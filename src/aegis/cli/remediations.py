@@ -10,6 +10,7 @@ from aegis.kit.errors import InvalidError
 
 app = typer.Typer(help="What Aegis did, does and would do about it.", no_args_is_help=True)
 
+_LISTED = ("id", "state", "action", "target", "reason")
 _COLUMNS = ("id", "state", "action", "target", "cause", "proposed_by", "reason")
 
 
@@ -23,7 +24,7 @@ def list_(
     """Show remediations, newest first."""
     found = connect().get("/api/v1/remediations", state=state, incident_id=incident, limit=limit)["remediations"]
     rows = found if output is Format.JSON else [_row(one) for one in found]
-    print_rows(rows, columns=_COLUMNS, output=output, empty="no remediations")
+    print_rows(rows, columns=_LISTED, output=output, empty="no remediations")
 
 
 @app.command()

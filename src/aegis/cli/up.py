@@ -4,8 +4,10 @@ import asyncio
 import contextlib
 import random
 import signal
+import sys
 import tempfile
 import time
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -16,16 +18,31 @@ from aegis.cli.output import console
 from aegis.cli.platform.cluster import SimulatedCluster
 from aegis.cli.platform.databases import Databases
 from aegis.cli.platform.secrets import Secrets
-from aegis.cli.platform.stack import Ports, Stack, Surroundings
+from aegis.cli.platform.stack import AI_ENGINE, EXECUTOR, Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
 from aegis.kit import embedded
+from aegis.kit.clock import SystemClock
 from aegis.kit.errors import InvalidError
 
+_COMMAND = sys.argv[0]
+"""As it was typed: it may not be on PATH."""
+_LABEL = "kubectl label namespace {} aegis.dev/mode=auto"
+_PODS_TO_SPARE = 2
+_A_MOMENT = timedelta(seconds=0.5)
+_WATCH = f"{_COMMAND} remediations list"
 SEEDS = 10**6
+WITH_CLUSTER = (AI_ENGINE, EXECUTOR)
+"""The services that read or change a cluster."""
 
 
 def up(
-    kubeconfig: Annotated[Path | None, typer.Option(help="Look after this cluster instead of a simulated one.")] = None,
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            help="Look after this cluster instead of a simulated one. A kubeconfig, or a folder with "
+            "ai-engine.kubeconfig and executor.kubeconfig: each service as its own account.",
+        ),
+    ] = None,
     prometheus: Annotated[str, typer.Option(help="Its metrics; none means objects and metrics-server alone.")] = "",
     seed: Annotated[int | None, typer.Option(help="Draws the simulated cluster.")] = None,
     rate: Annotated[float, typer.Option(min=1, max=100, help="Seconds of the simulated cluster per second.")] = 1.0,
@@ -35,10 +52,22 @@ def up(
 
     A new installation acts on nothing: `aegis resume` lets it, and only where `aegis.dev/mode` says so.
     """
-    if kubeconfig is not None and not kubeconfig.is_file():
-        raise InvalidError(f"there is no kubeconfig {kubeconfig}", field="--kubeconfig", value=str(kubeconfig))
+    if kubeconfig is not None:
+        _refuse_missing(kubeconfig)
     drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
     asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs))
+
+
+def _refuse_missing(kubeconfig: Path) -> None:
+    wanted = [kubeconfig / f"{service}.kubeconfig" for service in WITH_CLUSTER] if kubeconfig.is_dir() else [kubeconfig]
+    missing = [str(file) for file in wanted if not file.is_file()]
+    if missing:
+        raise InvalidError(
+            f"there is no kubeconfig {', '.join(missing)}",
+            field="--kubeconfig",
+            value=str(kubeconfig),
+            hint="docs/guides/real-cluster.md says how to make one for each service.",
+        )
 
 
 async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float, logs: Path | None) -> None:
@@ -52,14 +81,17 @@ async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float,
         redis_url = stack.enter_context(embedded.redis())
         await databases.prepare()
         clock = "system" if kubeconfig is not None or rate == 1 else f"scaled:{time.time()}:{rate}"  # noqa: TID251
-        given: Path
         if kubeconfig is None:
             cluster = SimulatedCluster(folder / "cluster", {"name": "up", "seed": seed}, clock)
             await cluster.start()
             stack.push_async_callback(cluster.stop)
             given, prometheus = cluster.folder, cluster.prometheus_url
+            about = f"cluster: simulated, seed {seed}"
+            steps = _break_and_watch(given / "admin.kubeconfig", *await _well_deployment(cluster))
         else:
             given = kubeconfig
+            about = f"cluster: yours, by {kubeconfig}"
+            steps = [f"{_COMMAND} resume", _LABEL.format("NAMESPACE"), _WATCH]
         secrets = Secrets()
         surroundings = Surroundings(
             databases=await databases.clone("up"),
@@ -74,23 +106,36 @@ async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float,
         await aegis.start()
         session = await asyncio.to_thread(log_in, aegis.backend_url, "admin", secrets.admin_password)
         remember(session, CliSettings().home)
-        _tell(aegis, secrets, given, folder, seed if kubeconfig is None else None)
+        lines = [
+            f"[bold]Aegis is up[/bold]: {aegis.backend_url} (API at /docs)",
+            f"person admin, password {secrets.admin_password}",
+            f"logs: {folder}; public key: {secrets.public_key}",
+            about,
+            "",
+            "It is paused, and in mode observe everywhere. In another terminal (you are logged in there already):",
+            "",
+            *steps,
+        ]
+        # Whoever copies a line gets all of it, however narrow the terminal is.
+        console.print("\n".join(lines), highlight=False, soft_wrap=True)
         await stopping.wait()
         console.print("stopping")
 
 
-def _tell(aegis: Stack, secrets: Secrets, kubeconfig: Path, folder: Path, seed: int | None) -> None:
-    admin = kubeconfig / "admin.kubeconfig" if kubeconfig.is_dir() else kubeconfig
-    lines = [
-        f"[bold]Aegis is up[/bold]: {aegis.backend_url} (API at /docs)",
-        f"person admin, password {secrets.admin_password}",
-        f"cluster: {'simulated, seed ' + str(seed) if seed is not None else 'yours'}; export KUBECONFIG={admin}",
-        f"logs: {folder}; public key: {secrets.public_key}",
-        "",
-        "It is paused, and in mode observe everywhere. In another terminal (you are logged in there already):",
-        "  aegis resume",
-        "  kubectl label namespace NAMESPACE aegis.dev/mode=auto",
-        "  kubectl -n NAMESPACE set image deployment/NAME '*=registry.example/no/such:image'",
-        "  aegis remediations list",
+async def _well_deployment(cluster: SimulatedCluster) -> tuple[str, str]:
+    """Wait until a Deployment is well that has pods to spare, and return its namespace and name."""
+    while True:
+        for one in await cluster.health():
+            if one["kind"] == "Deployment" and one["healthy"] and one["ready"] >= _PODS_TO_SPARE:
+                return one["namespace"], one["workload"]
+        await SystemClock().sleep(_A_MOMENT)
+
+
+def _break_and_watch(kubeconfig: Path, namespace: str, name: str) -> list[str]:
+    return [
+        f"export KUBECONFIG={kubeconfig}",
+        f"{_COMMAND} resume",
+        _LABEL.format(namespace),
+        f"kubectl -n {namespace} set image deployment/{name} '*=registry.example/no/such:image'",
+        _WATCH,
     ]
-    console.print("\n".join(lines), highlight=False)

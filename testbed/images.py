@@ -1,0 +1,76 @@
+"""Container images without a registry or a builder: a Debian root made by debootstrap, in an archive."""
+
+import hashlib
+import io
+import json
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from testbed.commands import run
+from testbed.layout import BASE_IMAGE, PAUSE_IMAGE, Cache
+
+SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
+PACKAGES = ("busybox",)  # not busybox-static, whose wget and nslookup crash
+LEFT_OUT = ("var/cache", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
+PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+BLOCK = 1 << 20
+
+
+def ensure_images(cache: Cache, tell: Callable[[str], None]) -> Path:
+    """Make the archive of the base image, and of the pause image on the same layer, if it is not there."""
+    recipe = hashlib.sha256(json.dumps([SUITE, PACKAGES, LEFT_OUT, BASE_IMAGE, PAUSE_IMAGE]).encode()).hexdigest()
+    archive = cache.images / f"base-{recipe[:16]}.tar"
+    if archive.is_file():
+        return archive
+    tell("making the base image (debootstrap; a minute, once)")
+    cache.images.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
+        root, layer = Path(folder) / "root", Path(folder) / "layer.tar"
+        run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root), MIRROR])
+        left_out = [f"--exclude=./{name}/*" for name in LEFT_OUT]
+        run(["tar", "--directory", str(root), *left_out, "--create", "--file", str(layer), "."])
+        unfinished = Path(folder) / archive.name
+        write_archive(unfinished, layer, {BASE_IMAGE: None, PAUSE_IMAGE: ["/bin/sleep", "infinity"]})
+        unfinished.rename(archive)
+    return archive
+
+
+def write_archive(archive: Path, layer: Path, entrypoints: dict[str, list[str] | None]) -> None:
+    """Write images that share one layer: each name with its entrypoint."""
+    digest = _digest(layer)
+    manifest: list[dict[str, Any]] = []
+    with tarfile.open(archive, "w") as tar:
+        tar.add(layer, arcname=f"{digest}/layer.tar")
+        for name, entrypoint in entrypoints.items():
+            config = json.dumps(_config(digest, entrypoint)).encode()
+            config_name = f"{hashlib.sha256(config).hexdigest()}.json"
+            _add(tar, config_name, config)
+            manifest.append({"Config": config_name, "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]})
+        _add(tar, "manifest.json", json.dumps(manifest).encode())
+
+
+def _config(layer_digest: str, entrypoint: Sequence[str] | None) -> dict[str, Any]:
+    return {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Entrypoint": entrypoint, "Env": [PATH]},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_digest}"]},
+        "history": [{}],
+    }
+
+
+def _digest(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _add(tar: tarfile.TarFile, name: str, content: bytes) -> None:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    tar.addfile(member, io.BytesIO(content))

@@ -1,0 +1,190 @@
+"""The node's namespaces on this machine: made, entered, and ended whole.
+
+One process holds a network, mount, process and IPC namespace; everything of the cluster runs inside. The kernel ends
+all processes of a process namespace with its first one, and mounts, links and routes go with the namespaces, so
+nothing can be left behind, however it ended. Only control groups and a few kernel settings are not in a namespace:
+those are put back by hand.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from testbed import commands
+from testbed.errors import TestbedError
+from testbed.layout import CGROUP, HERE, HOST_ADDRESS, HOST_LINK, LINK_PREFIX, NODE_ADDRESS, PODS, SERVICES, State
+
+CONTROL_GROUPS = Path("/sys/fs/cgroup")
+KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
+"""What the kubelet sets for the whole machine."""
+ENDS_WITHIN_S = 15.0
+A_MOMENT_S = 0.05
+
+
+def begin(state: State) -> None:
+    """Make the namespaces, the link to this machine, the control group, and the node's own /var and /run."""
+    remembered = {name: (Path("/proc/sys") / name).read_text().strip() for name in KERNEL_SETTINGS}
+    state.settings_before.write_text(json.dumps(remembered))
+    unshare = subprocess.Popen(
+        ["unshare", "--fork", "--pid", "--mount-proc", "--mount", "--net", "--ipc", "--uts", "--kill-child",
+         sys.executable, "-m", "testbed.holder"],
+        cwd=HERE.parent, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    )  # fmt: skip
+    holder = _first_child(unshare.pid)
+    state.holder.write_text(f"{holder} {_started(holder)}")
+    _make_control_group()
+    _link(holder)
+    _own_folders(state)
+
+
+def is_up(state: State) -> bool:
+    return _holder(state) is not None
+
+
+def start(state: State, name: str, command: Sequence[str | Path]) -> None:
+    """Start a program inside, its output in a log of its name."""
+    with (state.logs / f"{name}.log").open("ab") as log:
+        subprocess.Popen(
+            [*_enter(state), *map(str, command)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True,
+        )  # fmt: skip
+
+
+def run(state: State, *command: str | Path) -> str:
+    """Run a command inside and return what it printed."""
+    return commands.run([*_enter(state), *command])
+
+
+def end(state: State) -> None:
+    """End everything inside, and put back what is not in a namespace. Does no harm if nothing was begun."""
+    holder = _holder(state)
+    if holder is not None:
+        os.kill(holder, signal.SIGKILL)
+        _wait_until_gone(holder)
+    _remove_control_group()
+    if state.settings_before.is_file():
+        for name, value in json.loads(state.settings_before.read_text()).items():
+            (Path("/proc/sys") / name).write_text(value)
+    if (Path("/sys/class/net") / HOST_LINK).exists():
+        commands.run(["ip", "link", "delete", HOST_LINK])
+
+
+def _enter(state: State) -> list[str]:
+    holder = _holder(state)
+    if holder is None:
+        raise TestbedError("the node's namespaces are gone: something ended their first process")
+    # Not `ip netns exec`: that mounts a new /sys, which hides the control groups from the kubelet.
+    return ["nsenter", "--target", str(holder), "--mount", "--net", "--pid", "--ipc", "--uts"]
+
+
+def _holder(state: State) -> int | None:
+    """Return the holder's process id, if that process still is the one that was started."""
+    if not state.holder.is_file():
+        return None
+    pid, _, started = state.holder.read_text().partition(" ")
+    return int(pid) if _started(int(pid)) == started else None
+
+
+def _started(pid: int) -> str | None:
+    """Return when a process began, in ticks since the machine did: with the id, its name for ever."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
+    except FileNotFoundError:
+        return None
+    return None if fields[0] == "Z" else fields[19]
+
+
+def _first_child(pid: int) -> int:
+    children = Path(f"/proc/{pid}/task/{pid}/children")
+    for _ in _moments(ENDS_WITHIN_S):
+        if children.is_file() and (found := children.read_text().split()):
+            return int(found[0])
+    raise TestbedError("cannot make namespaces here: `unshare --pid --net --mount` did not start")
+
+
+def _wait_until_gone(pid: int) -> None:
+    """Wait for a process and all in its process namespace: the kernel reaps the first one last."""
+    for _ in _moments(ENDS_WITHIN_S):
+        if _started(pid) is None:
+            return
+    raise TestbedError(f"process {pid} does not end")
+
+
+def _link(holder: int) -> None:
+    """Connect node and machine. There is no default route: what is addressed to anywhere else leaves nowhere."""
+    inside = ["nsenter", "--target", str(holder), "--net"]
+    commands.run(["ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "eth0", "netns", str(holder)])
+    commands.run(["ip", "address", "add", f"{HOST_ADDRESS}/{LINK_PREFIX}", "dev", HOST_LINK])
+    commands.run(["ip", "link", "set", HOST_LINK, "up"])
+    commands.run([*inside, "ip", "link", "set", "lo", "up"])
+    commands.run([*inside, "ip", "address", "add", f"{NODE_ADDRESS}/{LINK_PREFIX}", "dev", "eth0"])
+    commands.run([*inside, "ip", "link", "set", "eth0", "up"])
+    # The packet needs a way before the node's own rules give it its true destination.
+    commands.run([*inside, "ip", "route", "add", SERVICES, "via", HOST_ADDRESS])
+    commands.run([*inside, "sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"])
+    for network in (SERVICES, PODS):
+        commands.run(["ip", "route", "replace", network, "via", NODE_ADDRESS])
+
+
+def _own_folders(state: State) -> None:
+    for folder in ("lib", "log", "tmp", "cache"):
+        (state.var / folder).mkdir(parents=True)
+    (state.var / "run").symlink_to("/run")
+    run(state, "mount", "--bind", state.var, "/var")
+    run(state, "mount", "--types", "tmpfs", "tmpfs", "/run")
+
+
+def _control_groups() -> Iterator[Path]:
+    """Yield our control group in each hierarchy: one of version 2, several of version 1."""
+    if (CONTROL_GROUPS / "cgroup.controllers").is_file():
+        yield CONTROL_GROUPS / CGROUP
+        return
+    for line in Path("/proc/mounts").read_text().splitlines():
+        _, place, kind, *_ = line.split()
+        if kind == "cgroup":
+            yield Path(place) / CGROUP
+
+
+def _make_control_group() -> None:
+    for group in _control_groups():
+        group.mkdir(exist_ok=True)
+        # On version 1 a new group may use no processor and no memory node until somebody says so.
+        for name in ("cpuset.cpus", "cpuset.mems"):
+            parent = group.parent / name
+            if parent.is_file() and (group / name).is_file():
+                (group / name).write_text(parent.read_text())
+        control = group.parent / "cgroup.subtree_control"
+        if control.is_file():
+            control.write_text(" ".join(f"+{one}" for one in (group / "cgroup.controllers").read_text().split()))
+
+
+def _remove_control_group() -> None:
+    for group in _control_groups():
+        if group.is_dir():
+            for folder, _, _ in os.walk(group, topdown=False):
+                _remove_when_empty(Path(folder))
+
+
+def _remove_when_empty(group: Path) -> None:
+    for _ in _moments(ENDS_WITHIN_S):
+        try:
+            group.rmdir()
+        except FileNotFoundError:
+            return
+        except OSError:
+            continue  # its last process is still on its way out
+        return
+    raise TestbedError(f"control group {group} is still in use")
+
+
+def _moments(seconds: float) -> Iterator[None]:
+    """Yield now and then, for so long."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        yield
+        time.sleep(A_MOMENT_S)
