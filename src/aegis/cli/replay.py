@@ -76,5 +76,10 @@ def _row(file: Path, report: ReplayReport, scored: Score | None) -> dict[str, An
         "findings": [asdict(one) for one in report.findings],
     }
     if scored is not None:
-        row |= {"verdict": scored.verdict, "seen_after_s": scored.after_fault, "why": scored.reason}
+        after = scored.after_fault
+        row |= {
+            "verdict": scored.verdict,
+            "seen_after_s": None if after is None else round(after, 1),
+            "why": scored.reason,
+        }
     return row
