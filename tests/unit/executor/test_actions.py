@@ -12,6 +12,7 @@ from aegis.executor.actions.base import CannotPlanError
 from aegis.executor.actions.registry import REGISTRY
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.journal.plan import ExactPlan, KeptPlan, PlanCipher, exact_plan_from
+from aegis.simulator.kubernetes.patches import as_written, json_patch
 
 WEB = deployment()
 FACTS = Facts(
@@ -50,6 +51,18 @@ def test_a_rollback_goes_to_the_last_revision_that_was_healthy() -> None:
     written = next(step for step in orjson.loads(draft.request.body) if step["op"] == "replace")
     assert written["value"]["spec"]["containers"][0]["image"] == "web:1"
     assert "pod-template-hash" not in written["value"]["metadata"]["labels"]
+
+
+def test_what_is_tested_is_spelled_as_the_api_server_spells_it() -> None:
+    web = deployment()
+    web["spec"]["template"]["spec"]["containers"][0]["command"] = ["sh", "-c", "test -n $A && exec web <in >out"]
+    found = replace(FACTS, target=web, owner=web)
+
+    draft = REGISTRY[proposal().action.kind].draft(proposal(), found, order_id="ord-1")
+
+    assert draft.undo is not None
+    rolled_back = json_patch(web, as_written(draft.request.body))
+    assert json_patch(rolled_back, as_written(draft.undo.body))["spec"] == web["spec"]
 
 
 def test_without_a_healthy_revision_there_is_nothing_to_go_back_to() -> None:

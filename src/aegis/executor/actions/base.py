@@ -4,11 +4,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-import orjson
-
 from aegis.contracts.plans import Disturbance, FieldChange
 from aegis.contracts.proposals import Proposal
 from aegis.executor.cluster.paths import path_of
+from aegis.executor.cluster.spelling import spelled
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.ports import ExactRequest, Object
 
@@ -142,7 +141,7 @@ def _operations(edits: Iterable[FieldEdit]) -> list[dict[str, Any]]:
 
 
 def _patch(path: str, operations: list[dict[str, Any]]) -> ExactRequest:
-    return ExactRequest("PATCH", path, JSON_PATCH, orjson.dumps(operations))
+    return ExactRequest("PATCH", path, JSON_PATCH, spelled(operations))
 
 
 def _escaped(key: str) -> str:

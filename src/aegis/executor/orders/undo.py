@@ -14,6 +14,7 @@ from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
 from aegis.executor.actions.base import JSON_PATCH, is_stamped
 from aegis.executor.cluster.paths import path_of
+from aegis.executor.cluster.spelling import spelled
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
@@ -128,7 +129,7 @@ def _without_entry(target: Object, index: int) -> ExactRequest:
         else {"op": "remove", "path": pointer},
     ]
     path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
-    return ExactRequest("PATCH", path, JSON_PATCH, orjson.dumps(body))
+    return ExactRequest("PATCH", path, JSON_PATCH, spelled(body))
 
 
 def _value_at(thing: Any, pointer: str) -> Any:

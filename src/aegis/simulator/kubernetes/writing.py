@@ -1,6 +1,6 @@
 """POST, PUT, PATCH and DELETE of objects: decode, complete, validate, then let the store decide."""
 
-from typing import Any
+import orjson
 
 from aegis.simulator.kubernetes.apply import server_side_apply
 from aegis.simulator.kubernetes.defaults import fill_defaults
@@ -15,7 +15,7 @@ from aegis.simulator.kubernetes.errors import (
 )
 from aegis.simulator.kubernetes.history import Stored
 from aegis.simulator.kubernetes.objects import Object, copy_of, dig, is_terminating, name_of, timestamp, without_nulls
-from aegis.simulator.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
+from aegis.simulator.kubernetes.patches import as_written, json_patch, merge_patch, strategic_merge_patch
 from aegis.simulator.kubernetes.reading import converted, selected, shown
 from aegis.simulator.kubernetes.requests import Answer, Request, Target, answer
 from aegis.simulator.kubernetes.resources import NAMESPACES, NODES, Resource
@@ -68,7 +68,7 @@ def patched(current: Object, request: Request, resource: Resource) -> Object:
     """
     match request.patch_type:
         case "json":
-            return json_patch(current, _operations(request.content()))
+            return json_patch(current, _operations(request.body))
         case "merge":
             return copy_of(merge_patch(current, request.object()))
         case "strategic" if (shape := root_of(resource)) is not None:
@@ -79,7 +79,11 @@ def patched(current: Object, request: Request, resource: Resource) -> Object:
             raise ApiError(415, "UnsupportedMediaType", message)
 
 
-def _operations(content: Any) -> list[Object]:
+def _operations(body: bytes) -> list[Object]:
+    try:
+        content = as_written(body)
+    except orjson.JSONDecodeError as error:
+        raise bad_request("invalid JSON patch") from error
     if not isinstance(content, list):
         raise bad_request("error decoding patch: json: cannot unmarshal object into Go value of type jsonpatch.Patch")
     return content

@@ -1,11 +1,12 @@
 """JSON patch, merge patch and strategic merge patch."""
 
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
 
 from aegis.simulator.kubernetes.errors import ApiError
-from aegis.simulator.kubernetes.patches import json_patch, merge_patch, strategic_merge_patch
+from aegis.simulator.kubernetes.patches import as_written, json_patch, merge_patch, strategic_merge_patch
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, NODES
 from aegis.simulator.kubernetes.schema import root_of
 
@@ -34,6 +35,7 @@ def names(items: list[Object]) -> list[str]:
         ([{"op": "add", "path": "/list/-", "value": "x"}], {"a": 1, "list": ["p", "q", "x"]}),
         ([{"op": "remove", "path": "/list/0"}], {"a": 1, "list": ["q"]}),
         ([{"op": "replace", "path": "/a", "value": 2}], {"a": 2, "list": ["p", "q"]}),
+        ([{"op": "replace", "path": "/b", "value": 2}], {"a": 1, "b": 2, "list": ["p", "q"]}),
         ([{"op": "move", "from": "/a", "path": "/b"}], {"b": 1, "list": ["p", "q"]}),
         ([{"op": "copy", "from": "/a", "path": "/b"}], {"a": 1, "b": 1, "list": ["p", "q"]}),
         ([{"op": "test", "path": "/a", "value": 1}, {"op": "remove", "path": "/list"}], {"a": 1}),
@@ -48,7 +50,9 @@ def test_a_json_patch_does_its_operations_in_order(operations: list[Object], exp
     "operation",
     [
         {"op": "test", "path": "/a", "value": 2},
-        {"op": "replace", "path": "/missing", "value": 1},
+        {"op": "replace", "path": "/list/9", "value": 1},
+        {"op": "test", "path": "/a", "value": 1.0},
+        {"op": "test", "path": "/missing/deeper", "value": None},
         {"op": "remove", "path": "/missing"},
         {"op": "add", "path": "/missing/deeper", "value": 1},
         {"op": "add", "path": "/list/9", "value": 1},
@@ -74,6 +78,29 @@ def test_a_json_patch_leaves_the_object_it_starts_from_alone() -> None:
 
 def test_testing_for_null_passes_where_nothing_is() -> None:
     assert json_patch({"a": 1}, [{"op": "test", "path": "/b", "value": None}]) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("spelling", "fits"),
+    [
+        (rb"test $A \u003e log \u0026\u0026 say \"no\"\n", True),
+        (rb"test $A > log && say \"no\"\n", False),
+        (rb"test $A \u003E log \u0026\u0026 say \"no\"\n", False),
+        (rb"test $A \u003e log \u0026\u0026 s\u0061y \"no\"\n", False),
+    ],
+)
+def test_a_test_compares_bytes_with_what_go_writes(spelling: bytes, *, fits: bool) -> None:
+    current = {"command": 'test $A > log && say "no"\n'}
+    operations = as_written(b'[{"op": "test", "path": "/command", "value": "' + spelling + b'"}]')
+
+    with nullcontext() if fits else pytest.raises(ApiError):
+        json_patch(current, operations)
+
+
+def test_a_value_that_is_written_may_be_spelled_in_any_way() -> None:
+    operations = as_written(b'[{"op": "add", "path": "/a", "value": "<\\u0061>"}]')
+
+    assert json_patch({}, operations) == {"a": "<a>"}
 
 
 def test_a_merge_patch_replaces_lists_and_removes_nulls() -> None:
