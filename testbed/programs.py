@@ -3,6 +3,7 @@
 import hashlib
 import os
 import platform
+import re
 import shutil
 import sys
 import tempfile
@@ -35,8 +36,26 @@ DEBIAN_NODE = {
 
 
 def module_hash() -> str:
-    """Name exactly what is built: every module of it by content."""
-    return hashlib.sha256((HERE / "go.sum").read_bytes()).hexdigest()[:16]
+    """Name exactly what is built: every module of it by content, and how it is linked."""
+    sums = (HERE / "go.sum").read_bytes()
+    return hashlib.sha256(sums + linker_flags().encode()).hexdigest()[:16]
+
+
+def linker_flags() -> str:
+    """Tell the programs which release they are, as Kubernetes' own build does; kubectl refuses to compare otherwise."""
+    found = re.search(r"k8s\.io/kubernetes v(\d+)\.(\d+)\.\d+", (HERE / "go.mod").read_text())
+    if found is None:
+        raise TestbedError(f"{HERE / 'go.mod'} requires no k8s.io/kubernetes")
+    values = {
+        "gitVersion": found.group().split()[1],
+        "gitMajor": found.group(1),
+        "gitMinor": found.group(2),
+        "gitTreeState": "clean",
+    }
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    return " ".join(
+        ["-s -w", *(f"-X {package}.{name}={value}" for package in packages for name, value in values.items())]
+    )
 
 
 def refuse_elsewhere() -> None:
@@ -93,7 +112,20 @@ def ensure_kubernetes(cache: Cache, names: Iterable[str], tell: Tell) -> Path:
         # Under another name until it is whole: a build that was cut short must not look finished.
         unfinished = folder / f".{name}.new"
         settings = ["CGO_ENABLED=0", "GOFLAGS=-mod=readonly"]
-        run(["env", *settings, "go", "build", "-o", unfinished, f"k8s.io/kubernetes/cmd/{name}"], folder=HERE)
+        run(
+            [
+                "env",
+                *settings,
+                "go",
+                "build",
+                "-ldflags",
+                linker_flags(),
+                "-o",
+                unfinished,
+                f"k8s.io/kubernetes/cmd/{name}",
+            ],
+            folder=HERE,
+        )
         unfinished.rename(folder / name)
         tell(f"built {name} in {time.monotonic() - began:.0f} s")
     return folder

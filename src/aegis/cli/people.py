@@ -6,6 +6,7 @@ import typer
 
 from aegis.cli.api import connect
 from aegis.cli.output import Format, Output, console, print_rows
+from aegis.kit.errors import NotFoundError
 
 app = typer.Typer(help="Who may do what.", no_args_is_help=True)
 
@@ -31,3 +32,15 @@ def add(
     grant = {"role": role, "namespaces": namespace or ["*"]}
     connect().post("/api/v1/people", {"name": name, "password": password, "grants": [grant]})
     console.print(f"{name} is {role} in {', '.join(grant['namespaces'])}")
+
+
+@app.command()
+def grant(name: str, role: Role, namespace: Namespaces = None) -> None:
+    """Give a person one more role."""
+    api = connect()
+    known = next((person for person in api.get("/api/v1/people") if person["name"] == name), None)
+    if known is None:
+        raise NotFoundError(f"there is no person {name}", hint="`aegis people list` shows them; `aegis people add`.")
+    added = {"role": role, "namespaces": namespace or ["*"]}
+    api.patch(f"/api/v1/people/{name}", {"grants": [*known["grants"], added]})
+    console.print(f"{name} is {role} in {', '.join(added['namespaces'])} now, too")

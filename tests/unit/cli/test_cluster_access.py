@@ -1,0 +1,67 @@
+"""What `aegis rbac` prints, and what `aegis up --kubeconfig` takes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from aegis.catalogue.actions import ACTIONS
+from aegis.cli.main import app
+from aegis.kit.errors import InvalidError
+
+
+def printed(*arguments: str) -> list[dict[str, Any]]:
+    result = CliRunner().invoke(app, ["rbac", *arguments])
+    assert result.exit_code == 0, result.output
+    return list(yaml.safe_load_all(result.output))
+
+
+def allowed(documents: list[dict[str, Any]], service: str) -> set[tuple[str, str, str]]:
+    role = next(one for one in documents if one["kind"] == "ClusterRole" and one["metadata"]["name"] == service)
+    return {
+        (group, resource, verb)
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+def test_each_service_gets_an_account_of_its_own_bound_to_its_own_role() -> None:
+    documents = printed("--namespace", "healing")
+
+    accounts = {one["metadata"]["name"] for one in documents if one["kind"] == "ServiceAccount"}
+    bindings = {
+        (subject["name"], subject["namespace"], one["roleRef"]["name"])
+        for one in documents
+        if one["kind"] == "ClusterRoleBinding"
+        for subject in one["subjects"]
+    }
+    assert accounts == {"ai-engine", "executor"}
+    assert bindings == {(name, "healing", f"aegis-{name}") for name in accounts}
+
+
+def test_only_the_executor_may_change_anything_and_only_what_actions_need() -> None:
+    documents = printed()
+    reads = {"get", "list", "watch"}
+
+    written = {one for one in allowed(documents, "aegis-executor") if one[2] not in reads}
+
+    needed = {
+        (verbs.group, verbs.resource, verb)
+        for facts in ACTIONS.values()
+        for verbs in facts.verbs
+        for verb in verbs.verbs
+        if verb not in reads
+    }
+    assert written == needed | {("", "events", "create"), ("", "events", "patch")}
+    assert {verb for _, _, verb in allowed(documents, "aegis-ai-engine")} == reads
+
+
+def test_a_folder_that_lacks_a_services_kubeconfig_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "ai-engine.kubeconfig").touch()
+
+    with pytest.raises(InvalidError, match=r"executor\.kubeconfig"):
+        CliRunner().invoke(app, ["up", "--kubeconfig", str(tmp_path)], catch_exceptions=False)
