@@ -6,6 +6,7 @@ Statements are SQLAlchemy Core and stand in each service's `tables.py` and `repo
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -148,8 +149,9 @@ async def _migrate_as_owner(url: str, package: str) -> None:
 
 
 def take_note(tx: Transaction) -> str:
-    """Return the last write of a transaction that changed a row, as `UPDATE journal`; nothing where none did."""
-    return str(tx.sync_connection.info.pop(_WROTE, "")) if tx.sync_connection is not None else ""
+    """Return what a transaction wrote, as `UPDATE journal (stage), INSERT outbox`; nothing where it wrote nothing."""
+    written = tx.sync_connection.info.pop(_WROTE, {}) if tx.sync_connection is not None else {}
+    return ", ".join(written)
 
 
 async def notify(tx: AsyncConnection, channel: str) -> None:
@@ -173,8 +175,20 @@ _WRITES = ("INSERT", "UPDATE", "DELETE")
 
 def _note_write(connection: Any, cursor: Any, statement: str, *_: Any) -> None:
     if statement.startswith(_WRITES) and cursor.rowcount > 0:
-        words = statement.split(maxsplit=3)
-        connection.info[_WROTE] = f"{words[0]} {words[1] if words[0] == 'UPDATE' else words[2]}"
+        connection.info.setdefault(_WROTE, {})[_in_short(statement)] = True
+
+
+def _in_short(statement: str) -> str:
+    """Return a write's table, and for an UPDATE the columns.
+
+    >>> _in_short("UPDATE journal SET stage=$1, look_at=$2 WHERE id = $3")
+    'UPDATE journal (stage look_at)'
+    """
+    words = statement.split(maxsplit=3)
+    if words[0] != "UPDATE":
+        return f"{words[0]} {words[2]}"
+    assignments = statement.partition(" SET ")[2].partition(" WHERE ")[0]
+    return f"UPDATE {words[1]} ({' '.join(re.findall(r'([a-z_]+)=', assignments))})"
 
 
 def write_revision(package: str, metadata: MetaData, url: str, message: str) -> None:

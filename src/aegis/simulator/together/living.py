@@ -18,7 +18,7 @@ from aegis.simulator.together.together import Together
 from aegis.simulator.world.invariants import RULES, judge
 from aegis.simulator.world.invariants.evidence import Evidence, Ruling
 
-BUSY_TICK_S, WAITING_TICK_S, IDLE_TICK_S, LONG_TICK_S = 5.0, 10.0, 15.0, 90.0
+BUSY_TICK_S, WAITING_TICK_S, IDLE_TICK_S, LONG_TICK_S = 5.0, 10.0, 15.0, 400.0
 VERDICTS_FOR_S = 200.0
 """So long after the last event the AI Engine still gives verdicts; then it is gone, and all must end without it."""
 LONGEST_S = 5 * 3600.0
@@ -102,6 +102,7 @@ async def begin(
         urls=urls,
         replicas_of=schedule.replicas,
         has_metrics=schedule.has_metrics,
+        warm_s=schedule.warm_s,
         executor_settings=schedule.executor_settings,
         backend_settings=schedule.backend_settings,
         prepared=schedule.furnish_all,
@@ -116,7 +117,7 @@ async def begin(
 
 async def live(run: Together, schedule: Schedule) -> Lived:
     """Let a schedule happen, then everything end, and judge it."""
-    await _happen(run, schedule)
+    await happen(run, schedule)
     return await conclude(run)
 
 
@@ -130,7 +131,7 @@ async def conclude(run: Together) -> Lived:
     return Lived(run.seed, story, rulings, run.network.surprises, evidence, counts)
 
 
-async def _happen(run: Together, schedule: Schedule) -> None:
+async def happen(run: Together, schedule: Schedule) -> None:
     for event in sorted(schedule.events, key=lambda one: one.at_s):
         await _pass(run, event.at_s)
         await _do(run, event)
@@ -145,7 +146,7 @@ async def _pass(run: Together, until_s: float) -> None:
     """Let time pass in large ticks while nothing is under way."""
     until = run.began_at + timedelta(seconds=until_s)
     while run.clock.now() < until:
-        tick_s = _tick_s(await _open(run))
+        tick_s = _tick_s(await still_open(run))
         await run.tick(min(timedelta(seconds=tick_s), until - run.clock.now()))
 
 
@@ -158,7 +159,7 @@ async def end(run: Together) -> None:
         replica.back_at, replica.crash_at = None, None
     began = run.clock.now()
     while (passed := (run.clock.now() - began).total_seconds()) < LONGEST_S:
-        open_now = await _open(run)
+        open_now = await still_open(run)
         if not open_now:
             return
         if passed >= VERDICTS_FOR_S:
@@ -175,7 +176,7 @@ def _tick_s(open_now: Mapping[str, int]) -> float:
     return WAITING_TICK_S if _SOON & open_now.keys() else IDLE_TICK_S
 
 
-async def _open(run: Together) -> dict[str, int]:
+async def still_open(run: Together) -> dict[str, int]:
     """Return what still waits for something, by state; a change held for a person waits for nothing."""
     found = {row[0]: int(row[1]) for row in await run.records.fetch(_OPEN)}
     persons = [row[0] for row in await run.journal.fetch(_FOR_A_PERSON)]

@@ -45,6 +45,8 @@ class Schedule:
     replicas: dict[Kind, int] = field(default_factory=dict)
     has_metrics: bool = True
     lasts_s: float = 330.0
+    warm_s: float = 900.0
+    """For so long the cluster has been running when Aegis is installed."""
     furnish: list[Callable[[Together], None]] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
     executor_settings: dict[str, Any] = field(default_factory=dict)

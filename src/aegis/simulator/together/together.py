@@ -262,7 +262,7 @@ class Together:
             case "backend.step":
                 return bool((await self._look(self.records, _WORK["backend"], now))["step"])
             case "executor.fetch":
-                return bool((await self._look(self.records, _WORK["backend"], now))["fetch"])
+                return bool(self.network.echo or (await self._look(self.records, _WORK["backend"], now))["fetch"])
             case "executor.step" | "executor.monitor":
                 return bool((await self._look(self.journal, _WORK["executor"], now))[name.partition(".")[2]])
             case "ai-engine.exchange":
