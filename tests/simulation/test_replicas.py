@@ -11,18 +11,14 @@ from functools import partial
 
 import pytest
 from tests.simulation.conftest import Stage
+from tests.simulation.small import NEVER_READY, SCALE_OUT, bad_revision, play_out, schedule
 
 from aegis.contracts.outcomes import Stage as OrderStage
-from aegis.simulator.together.living import Lived, conclude, happen, still_open
+from aegis.simulator.together.living import Lived, conclude, happen
 from aegis.simulator.together.replicas import Kind, Replica
-from aegis.simulator.together.schedules import Schedule, label_namespaces, propose, say, step
+from aegis.simulator.together.schedules import Schedule, propose, say
 from aegis.simulator.together.together import KINDS, Together
-from aegis.simulator.world.programs import Program
-from aegis.simulator.world.topologies import Part, Topology, a_node
-from aegis.simulator.world.traffic import Traffic
 
-WARM_S = 60.0
-STEP, LOOK, PATIENCE = timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=20)
 AWAY = timedelta(seconds=75)
 """For so long a killed replica stays away, longer than its claims: the other one has to finish what it left."""
 DEATHS = 2
@@ -90,38 +86,23 @@ class Run:
     """How often each signed order reached an Executor."""
 
 
-def _shop(replicas: int) -> Topology:
-    """One Deployment on one node is all that it takes."""
-    part = Part("entry", "shop", "web", Program(start_s=0.5), replicas)
-    return Topology([part], [a_node("node1", cpu="8")], {part.key: Traffic(rps=5.0)})
-
-
-def _schedule(seed: int, *, replicas: int) -> Schedule:
-    made = Schedule(
-        seed, _shop(replicas), replicas=dict.fromkeys(KINDS, 2), has_metrics=False, lasts_s=10.0, warm_s=WARM_S
-    )
-    made.furnish.append(label_namespaces("auto"))
-    return made
+def _schedule(seed: int, *, pods: int) -> Schedule:
+    return schedule(seed, pods=pods, resumed=False, replicas=dict.fromkeys(KINDS, 2))
 
 
 def _kept_rollback() -> Schedule:
-    """A revision that exits: the AI Engine itself finds the cause and proposes."""
-    bad = step(do="deploy", target="@entry", tag="2.0.0", behaviour={"exit_at_start": 1})
-    return _schedule(7, replicas=2).at(5, bad)
+    return bad_revision(_schedule(7, pods=2))
 
 
 def _undone_scale() -> Schedule:
-    """More of what cannot become ready does not help: it is taken back at the deadline."""
-    made = _schedule(8, replicas=1)
-    made.at(5, step(do="behave", target="@entry", changes={"never_ready": True}, survives_restart=True))
-    return made.at(10, _proposed_until_it_is_heard)
+    return _schedule(8, pods=1).at(5, NEVER_READY).at(10, _proposed_until_it_is_heard)
 
 
 async def _proposed_until_it_is_heard(run: Together) -> str:
     """Do as the AI Engine's outbox does: the Backend may die over it."""
     while not await run.records.fetchval("SELECT count(*) FROM remediations"):
-        await propose("@entry", {"kind": "scale_workload", "by": 1})(run)
-        await run.tick(STEP)
+        await propose("@entry", SCALE_OUT)(run)
+        await run.tick(timedelta(seconds=5))
     return "proposed to scale out"
 
 
@@ -132,26 +113,16 @@ STORIES = {
 
 
 async def _lived(stage: Stage, story: Story, deadly: Collection[Boundary] = ()) -> Run:
-    schedule = story.schedule()
-    async with stage.begin(schedule) as run:
+    made = story.schedule()
+    async with stage.begin(made) as run:
         run.network.delivers_orders_twice = True
         await say("ada", "resume")(run)
         watch = Watch(run, set(deadly))
-        await happen(run, schedule)
-        await _play_out(run)
+        await happen(run, made)
+        await play_out(run, proposals=1)
         life = await conclude(run)
         deaths = sum(one.deaths for one in run.all_replicas())
         return Run(life, watch, deaths, list(run.network.order_deliveries.values()))
-
-
-async def _play_out(run: Together) -> None:
-    """Let time pass until what was proposed is over: quickly while nothing can be done but wait and look."""
-    given_up_at = run.clock.now() + PATIENCE
-    while run.clock.now() < given_up_at:
-        open_now = await still_open(run)
-        if not open_now and await run.records.fetchval("SELECT count(*) FROM remediations"):
-            return
-        await run.tick(LOOK if open_now.keys() == {"settling"} else STEP)
 
 
 def _boundaries(undisturbed: Watch) -> list[Boundary]:

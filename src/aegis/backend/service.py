@@ -43,7 +43,8 @@ class _Metrics:
 
 
 class Backend:
-    def __init__(self, ports: BackendPorts) -> None:
+    def __init__(self, ports: BackendPorts, remediator: type[Remediator] = Remediator) -> None:
+        """Take the ports; and another remediator where a simulation breaks it on purpose, to see that it is noticed."""
         self._ports = ports
         trail = AuditTrail(ports.clock, ports.ids)
         notifier = Notifier(ports)
@@ -52,7 +53,7 @@ class Backend:
         self._notifier = notifier
         self._policies = PolicyStore(ports, trail)
         self._sealer = Sealer(ports.database, ports.clock, ports.signing_key)
-        self.remediator = Remediator(ports, trail, notifier, self._policies)
+        self.remediator = remediator(ports, trail, notifier, self._policies)
         self.registry = CollectorRegistry()
         self._metrics = _Metrics.on(self.registry)
         self.app = FastAPI(title="Aegis Backend", version=__version__, responses=PROBLEMS)

@@ -3,6 +3,7 @@
 import base64
 import logging
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -35,17 +36,27 @@ PLANS_KEPT = timedelta(days=1)
 Handle = Callable[[Any, KeptPlan], Coroutine[Any, Any, None]]
 
 
+@dataclass(frozen=True)
+class Parts:
+    """What an Executor is made of. Simulations break one of them on purpose, to see that it is noticed."""
+
+    eyes: type[Eyes] = Eyes
+    rehearser: type[Rehearser] = Rehearser
+    beginner: type[Beginner] = Beginner
+    undoer: type[Undoer] = Undoer
+    settler: type[Settler] = Settler
+
+
 class Executor:
-    def __init__(self, ports: ExecutorPorts) -> None:
+    def __init__(self, ports: ExecutorPorts, parts: Parts = Parts()) -> None:
         self._ports = ports
         cipher = PlanCipher(base64.b64decode(ports.settings.data_key.get_secret_value()))
-        eyes, recorder = Eyes(ports), Recorder(ports)
-        self._eyes = eyes
-        self._rehearser = Rehearser(ports, eyes, cipher)
+        eyes, recorder = parts.eyes(ports), Recorder(ports)
+        self._rehearser = parts.rehearser(ports, eyes, cipher)
         self._receiver = Receiver(ports, cipher, recorder)
-        self._beginner = Beginner(ports, eyes, cipher, self._rehearser, recorder)
-        self._undoer = Undoer(ports, eyes, recorder)
-        self._settler = Settler(ports, eyes, recorder, self._undoer)
+        self._beginner = parts.beginner(ports, eyes, cipher, self._rehearser, recorder)
+        self._undoer = parts.undoer(ports, eyes, recorder)
+        self._settler = parts.settler(ports, eyes, recorder, self._undoer)
         self._monitor = Monitor(ports)
         self.registry = CollectorRegistry()
         self._stages = Gauge("aegis_executor_orders", "Orders by stage.", ["stage"], registry=self.registry)

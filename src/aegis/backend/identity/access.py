@@ -1,6 +1,5 @@
 """From a credential to a principal, and from a principal to yes or no."""
 
-import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 
@@ -72,7 +71,7 @@ class Access:
                 raise TooManyError("too many tries to log in", hint="Wait a minute.")
 
     async def check_password(self, password: str, hashed: str) -> bool:
-        return await asyncio.to_thread(self._checker.matches, password, hashed)
+        return await self._checker.matches(password, hashed)
 
     async def _principal(self, authorization: Annotated[str, Header()] = "") -> Principal:
         scheme, _, token = authorization.partition(" ")
@@ -89,7 +88,7 @@ class Access:
         async with self._ports.database.transaction() as tx:
             hashes = await repository.live_key_hashes(tx, service)
         for hashed in hashes:
-            if await asyncio.to_thread(self._checker.matches, token, hashed):
+            if await self._checker.matches(token, hashed):
                 return Principal(actor=f"service:{service}")
         raise UnauthenticatedError("the service key is not known, or was revoked")
 

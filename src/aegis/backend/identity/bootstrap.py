@@ -30,7 +30,7 @@ async def bootstrap(ports: BackendPorts, trail: AuditTrail) -> None:
         checker = SecretChecker()
         for service, key in _keys(ports.settings.service_keys.get_secret_value()).items():
             hashes = await repository.live_key_hashes(tx, service)
-            known = [hashed for hashed in hashes if checker.matches(key, hashed)]
+            known = [hashed for hashed in hashes if await checker.matches(key, hashed)]
             if not known:
                 await repository.add_service_key(tx, service=service, key_hash=(new := hash_secret(key)), at=now)
                 known = [new]

@@ -1,5 +1,6 @@
 """Passwords and keys: hashed with argon2id, compared in constant time, remembered for a moment."""
 
+import asyncio
 import hashlib
 import secrets
 from collections import OrderedDict
@@ -34,15 +35,21 @@ class SecretChecker:
     def __init__(self) -> None:
         self._matched: OrderedDict[str, None] = OrderedDict()
 
-    def matches(self, secret: str, hashed: str) -> bool:
+    async def matches(self, secret: str, hashed: str) -> bool:
+        """Compare in a thread, since it takes long; unless this very pair matched before."""
         remembered = hashlib.sha256(f"{hashed}\n{secret}".encode()).hexdigest()
         if remembered in self._matched:
             return True
-        try:
-            _HASHER.verify(hashed, secret)
-        except (VerificationError, InvalidHashError):
+        if not await asyncio.to_thread(_is_match, secret, hashed):
             return False
         self._matched[remembered] = None
         while len(self._matched) > _REMEMBERED:
             self._matched.popitem(last=False)
         return True
+
+
+def _is_match(secret: str, hashed: str) -> bool:
+    try:
+        return _HASHER.verify(hashed, secret)
+    except (VerificationError, InvalidHashError):
+        return False

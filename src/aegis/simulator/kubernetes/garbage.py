@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from aegis.simulator.kubernetes.objects import Object, dig
-from aegis.simulator.kubernetes.resources import Resource
+from aegis.simulator.kubernetes.resources import Resource, is_served
 
 FOREGROUND = "foregroundDeletion"
 
@@ -30,9 +30,11 @@ class Owners:
         if before is not None:
             self._unlink(key, before)
         self._by_uid[obj["metadata"]["uid"]] = key
-        for uid in owner_uids(obj):
+        for owner in _owners_of(obj):
+            uid = owner["uid"]
             self._dependents[uid][key] = None
-            if uid not in self._by_uid:
+            # Nobody can say of an owner of an unknown kind that it is gone.
+            if uid not in self._by_uid and is_served(owner["kind"], owner["apiVersion"]):
                 self._unwatched[uid] = None
 
     def remove(self, key: Key, obj: Object) -> None:
@@ -62,7 +64,12 @@ class Owners:
 
 
 def owner_uids(obj: Object) -> Iterable[str]:
-    return [owner["uid"] for owner in dig(obj, "metadata", "ownerReferences", default=[])]
+    return [owner["uid"] for owner in _owners_of(obj)]
+
+
+def _owners_of(obj: Object) -> list[Object]:
+    found: list[Object] = dig(obj, "metadata", "ownerReferences", default=[])
+    return found
 
 
 def without_owners(obj: Object, uids: Iterable[str]) -> Object:

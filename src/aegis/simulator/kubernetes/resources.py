@@ -81,3 +81,8 @@ def resource_for(kind: str, api_version: str) -> Resource:
         KeyError: no constant of this module is of that kind.
     """
     return _BY_KIND[api_version, kind]
+
+
+def is_served(kind: str, api_version: str) -> bool:
+    """Whether the API server knows such objects at all."""
+    return (api_version, kind) in _BY_KIND

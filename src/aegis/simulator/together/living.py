@@ -121,9 +121,9 @@ async def live(run: Together, schedule: Schedule) -> Lived:
     return await conclude(run)
 
 
-async def conclude(run: Together) -> Lived:
+async def conclude(run: Together, *, within_s: float = LONGEST_S) -> Lived:
     """Let everything end, and judge what is left behind."""
-    await end(run)
+    await end(run, within_s=within_s)
     evidence = await gather(run)
     rulings = judge(evidence)
     story = [f"{(at - run.began_at).total_seconds():6.0f} s  {what}" for at, what in run.story]
@@ -150,7 +150,7 @@ async def _pass(run: Together, until_s: float) -> None:
         await run.tick(min(timedelta(seconds=tick_s), until - run.clock.now()))
 
 
-async def end(run: Together) -> None:
+async def end(run: Together, *, within_s: float = LONGEST_S) -> None:
     """Calm everything down, and let everything end: for a while with the AI Engine, then without it."""
     run.network.troubles.clear()
     run.api.weather.error_rate = 0.0
@@ -158,7 +158,7 @@ async def end(run: Together) -> None:
     for replica in run.all_replicas():
         replica.back_at, replica.crash_at = None, None
     began = run.clock.now()
-    while (passed := (run.clock.now() - began).total_seconds()) < LONGEST_S:
+    while (passed := (run.clock.now() - began).total_seconds()) < within_s:
         open_now = await still_open(run)
         if not open_now:
             return

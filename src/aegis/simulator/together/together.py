@@ -112,8 +112,8 @@ class Together:
     warm_s: float = 900.0
     executor_settings: Mapping[str, Any] = field(default_factory=dict)
     backend_settings: Mapping[str, Any] = field(default_factory=dict)
-    services: Mapping[Kind, Callable[..., Any]] = field(default_factory=dict)
-    """Other classes than the real ones, broken on purpose."""
+    services: dict[Kind, Callable[..., Any]] = field(default_factory=dict)
+    """Others than the real ones, broken on purpose."""
     prepared: Callable[["Together"], None] = lambda _: None
     """Furnishes the world further, before time passes."""
 

@@ -167,6 +167,19 @@ def test_what_lost_its_owner_is_collected_to_the_last_generation() -> None:
     assert store.list(PODS) == []
 
 
+def test_what_an_unknown_kind_owns_is_not_collected() -> None:
+    store = a_store()
+    owned = a_deployment()
+    owned["metadata"]["ownerReferences"] = [
+        {"apiVersion": "db.example/v1", "kind": "Ledger", "name": "main", "uid": "u-1", "controller": True}
+    ]
+    store.create(DEPLOYMENTS, owned)
+
+    store.collect_garbage()
+
+    assert len(store.list(DEPLOYMENTS)) == 1
+
+
 def test_orphans_stay_and_forget_their_owner() -> None:
     store = a_store()
     deployment = store.create(DEPLOYMENTS, a_deployment())

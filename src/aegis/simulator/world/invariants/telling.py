@@ -84,10 +84,12 @@ def nothing_acknowledged_is_lost(found: Evidence) -> Ruling:
 def replicas_are_as_good_as_one(found: Evidence) -> Ruling:
     """Rule 13: nothing is under way twice, nobody is told twice, no report is missing."""
     ruling = Ruling()
-    by_key: dict[str, list[Row]] = defaultdict(list)
+    by_thing: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
     for row in found.tables["remediations"]:
-        by_key[row["dedupe_key"]].append(row)
-    for rows in by_key.values():
+        proposal = row["proposal"]
+        thing = (proposal["incident_key"], proposal["action"]["kind"], proposal["target"]["uid"])
+        by_thing[thing].append(row)
+    for rows in by_thing.values():
         ordered = sorted(rows, key=lambda row: (row["proposed_at"], row["id"]))
         for one, then in pairwise(ordered):
             ended = _concluded_at(found, one)
@@ -95,9 +97,9 @@ def replicas_are_as_good_as_one(found: Evidence) -> Ruling:
                 ended is not None and ended <= then["proposed_at"], f"{one['id']} and {then['id']} are the same thing"
             )
         ruling.looked_at += 1
-    announced = Counter(event["metadata"]["name"] for event in found.events)
-    for name, times in announced.items():
-        ruling.check(times == 1, f"event {name} was written {times} times")
+    announced = Counter((event["involvedObject"]["uid"], event["message"]) for event in found.events)
+    for (uid, message), times in announced.items():
+        ruling.check(times == 1, f"{times} events tell of {uid}: {message}")
     for order_id in found.journal:
         sequences = [body["sequence"] for body in found.outcomes_of(order_id)]
         ruling.check(sequences == list(range(1, len(sequences) + 1)), f"reports of {order_id} are missing: {sequences}")
