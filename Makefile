@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= auto
+SCHEDULES ?= 2000
+FIRST_SEED ?= 0
 
 .DEFAULT_GOAL := help
 
@@ -49,8 +51,8 @@ bench: $(STAMP)  ## Measure, side by side with what others use
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each; done
 
-simulate: $(STAMP)  ## 2000 random fault schedules against the rules that always hold
-	@$(BIN)/python -m pytest tests/simulation -n $(TEST_WORKERS) -q --schedules 2000
+simulate: $(STAMP)  ## Random fault schedules against the rules that always hold; SCHEDULES=… FIRST_SEED=…
+	@$(BIN)/python -m pytest tests/simulation -n $(TEST_WORKERS) -q --schedules $(SCHEDULES) --first-seed $(FIRST_SEED)
 
 kubectl:  ## A kubectl for the tests: the one on PATH, else built from its Go module
 	@scripts/kubectl.sh $(VENV)/tools
