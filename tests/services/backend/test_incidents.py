@@ -89,6 +89,23 @@ async def test_an_incident_resolves_and_comes_back_under_its_name(rig: Rig) -> N
     assert told == ["incident:opened", "incident:resolved", "incident:reopened"]
 
 
+async def test_what_was_begun_for_an_incident_goes_on_in_the_one_it_is_merged_into(rig: Rig) -> None:
+    await tell(rig, report("first"), report("second"))
+    remediation_id = await rig.propose(incident_key="second")
+    await rig.pass_time(seconds=1)
+
+    await tell(rig, report("second", resolved=True, merged_into="first"))
+    await rig.backend.step()
+    merged = await rig.state(remediation_id)
+    await tell(rig, report("first", resolved=True))
+    await rig.backend.step()
+
+    assert (merged, await rig.state(remediation_id)) == ("rehearsing", "cancelled")
+    [second] = [one for one in await incidents(rig) if one["key"] == "second"]
+    assert second["merged_into"] == "first"
+    assert "service:ai-engine incident:merged" in await rig.audit(second["id"])
+
+
 async def test_a_person_is_called_once_for_what_no_action_helps(rig: Rig) -> None:
     await tell(rig, *(report(needs_person="the store is down") for _ in range(3)))
 
