@@ -4,10 +4,23 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import uvicorn
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Running:
+    url: str
+    loop: asyncio.AbstractEventLoop
+
+    def do(self, story: Coroutine[Any, Any, T]) -> T:
+        """Let something happen where the service lives."""
+        return asyncio.run_coroutine_threadsafe(story, self.loop).result(60)
 
 
 class _Server(uvicorn.Server):
@@ -27,12 +40,15 @@ class _Server(uvicorn.Server):
 
 
 @contextlib.contextmanager
-def running(app: Any, *, close: Callable[[], Awaitable[None]]) -> Iterator[str]:
-    """Serve an app while the context lasts; yield its address."""
+def running(app: Any, *, close: Callable[[], Awaitable[None]]) -> Iterator[Running]:
+    """Serve an app while the context lasts."""
     listening = socket.create_server(("127.0.0.1", 0))
     server = _Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
 
+    loops: list[asyncio.AbstractEventLoop] = []
+
     async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
         await server.serve(sockets=[listening])
         await close()
 
@@ -40,7 +56,7 @@ def running(app: Any, *, close: Callable[[], Awaitable[None]]) -> Iterator[str]:
     thread.start()
     try:
         assert server.is_up.wait(30), "it did not start"
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield Running(f"http://127.0.0.1:{listening.getsockname()[1]}", loops[0])
     finally:
         server.should_exit = True
         thread.join()

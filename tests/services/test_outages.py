@@ -52,8 +52,11 @@ class Installation:
 
         await until(said)
 
+    async def ask(self, name: str, path: str) -> httpx.Response:
+        return await self.http.get(self.stack.ready_url(name).removesuffix("/ready") + path)
+
     async def ready(self, name: str) -> httpx.Response:
-        return await self.http.get(self.stack.ready_url(name))
+        return await self.ask(name, "/ready")
 
     async def are_ready(self, *names: str, status: int = 200) -> None:
         async def answered() -> bool:
@@ -105,6 +108,13 @@ async def test_services_start_in_any_order_and_outlive_the_servers_they_stand_on
     await installation.start(BACKEND)
     await installation.are_ready(*everybody)
 
+    # Each says how it is, what it counts and what it answers; and what is wrong, as RFC 9457 has it.
+    for name in everybody:
+        assert (await installation.ask(name, "/health")).json() == {"status": "ok"}
+        assert "aegis_" in (await installation.ask(name, "/metrics")).text
+        assert "/ready" in (await installation.ask(name, "/openapi.json")).json()["paths"]
+        assert problem_of(await installation.ask(name, "/nothing"), 404)["hint"]
+
     # PostgreSQL is gone, as after a crash: nobody claims to be ready, nothing is acknowledged.
     assert (await installation.call("POST", "/api/v1/alerts", key=alertmanager, json=ALERT)).status_code == 202
     installation.postgres.stop(crash=True)
@@ -113,7 +123,7 @@ async def test_services_start_in_any_order_and_outlive_the_servers_they_stand_on
     refused = await installation.call("POST", "/api/v1/alerts", key=alertmanager, json=ALERT)
     problem_of(refused, 503)
     assert int(refused.headers["retry-after"]) >= 1
-    assert (await installation.http.get(f"{installation.stack.backend_url}/health")).status_code == 200
+    assert (await installation.ask(BACKEND, "/health")).status_code == 200
 
     # It is back: so are they, by themselves, with everything that was acknowledged.
     installation.postgres.start()

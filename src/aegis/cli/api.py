@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import orjson
@@ -17,6 +17,7 @@ from aegis.kit.errors import (
     InvalidError,
     NotFoundError,
     TemporaryError,
+    TooManyError,
     UnauthenticatedError,
     UpstreamError,
 )
@@ -27,6 +28,7 @@ _KINDS: dict[int, type[AegisError]] = {
     404: NotFoundError,
     409: ConflictError,
     422: InvalidError,
+    429: TooManyError,
 }
 _SERVER_ERROR = 500
 
@@ -42,7 +44,10 @@ class Session:
 class Api:
     def __init__(self, session: Session) -> None:
         headers = {"Authorization": f"Bearer {session.token}"} if session.token else {}
-        self._http = httpx.Client(base_url=session.url, headers=headers, timeout=30)
+        try:
+            self._http = httpx.Client(base_url=session.url, headers=headers, timeout=30)
+        except httpx.InvalidURL as error:
+            raise _no_address(session.url, error) from error
         self.url = session.url
 
     def get(self, path: str, **params: Any) -> Any:
@@ -69,6 +74,12 @@ class Api:
             for line in response.iter_lines():
                 yield line.encode()
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         self._http.close()
 
@@ -83,6 +94,8 @@ class Api:
     def _translated(self) -> Iterator[None]:
         try:
             yield
+        except (httpx.UnsupportedProtocol, httpx.InvalidURL) as error:
+            raise _no_address(self.url, error) from error
         except httpx.TransportError as error:
             raise TemporaryError(
                 f"no answer from {self.url}: {error}", hint="Is it running? `aegis up` starts one here."
@@ -98,6 +111,39 @@ def connect() -> Api:
     if not url:
         raise UnauthenticatedError("which Backend?", hint="`aegis login URL`, or set AEGIS_URL and AEGIS_TOKEN.")
     return Api(Session(url, token))
+
+
+# One question and the connection for it, as most commands ask.
+
+
+def get(path: str, **params: Any) -> Any:
+    with connect() as api:
+        return api.get(path, **params)
+
+
+def post(path: str, body: Any = None) -> Any:
+    with connect() as api:
+        return api.post(path, body)
+
+
+def put(path: str, body: Any) -> Any:
+    with connect() as api:
+        return api.put(path, body)
+
+
+def patch(path: str, body: Any) -> Any:
+    with connect() as api:
+        return api.patch(path, body)
+
+
+def delete(path: str) -> Any:
+    with connect() as api:
+        return api.delete(path)
+
+
+def lines(path: str) -> Iterator[bytes]:
+    with connect() as api:
+        yield from api.lines(path)
 
 
 def remembered(home: Path) -> Session | None:
@@ -119,8 +165,15 @@ def forget(home: Path) -> None:
 
 
 def log_in(url: str, name: str, password: str) -> Session:
-    answer = Api(Session(url, "")).post("/api/v1/sessions", {"name": name, "password": password})
+    with Api(Session(url, "")) as api:
+        answer = api.post("/api/v1/sessions", {"name": name, "password": password})
     return Session(url, answer["token"])
+
+
+def _no_address(url: str, error: Exception) -> InvalidError:
+    return InvalidError(
+        f"{url!r} is no address of a Backend: {error}", field="url", value=url, hint="Such as http://127.0.0.1:3000."
+    )
 
 
 def _error(response: httpx.Response) -> AegisError:

@@ -8,8 +8,8 @@ import orjson
 import typer
 from pydantic import ValidationError
 
-from aegis.cli.api import connect
-from aegis.cli.output import Format, Output, console, print_json, print_rows
+from aegis.cli import api
+from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.contracts.audit import AuditEntry, Checkpoint, broken_links
 from aegis.kit.errors import ConflictError, InvalidError
 from aegis.kit.signing import PublicKey
@@ -24,7 +24,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """Show the newest entries."""
-    found = connect().get("/api/v1/audit/entries", subject=subject, limit=limit, newest=True)["entries"]
+    found = api.get("/api/v1/audit/entries", subject=subject, limit=limit, newest=True)["entries"]
     print_rows(
         found, columns=("sequence", "at", "actor", "event", "subject", "detail"), output=output, empty="nothing yet"
     )
@@ -35,10 +35,10 @@ def export(file: Annotated[Path, typer.Argument(help="Where to write it, one JSO
     """Write the whole trail to a file that `aegis audit verify` checks."""
     count = 0
     with file.open("wb") as out:
-        for line in connect().lines("/api/v1/audit/export"):
+        for line in api.lines("/api/v1/audit/export"):
             out.write(line + b"\n")
             count += 1
-    console.print(f"{count} lines are in {file}")
+    say(f"{count} lines are in {file}")
 
 
 @app.command()
@@ -48,12 +48,13 @@ def verify(
     output: Output = Format.TABLE,
 ) -> None:
     """Check that nothing in an export was altered, removed or cut off. Needs the public key and nothing else."""
+    public_key = read_key(key)
     entries, checkpoints = read_export(file)
-    problems = broken_links(entries, checkpoints, key=read_key(key))
+    problems = broken_links(entries, checkpoints, key=public_key)
     if output is Format.JSON:
         print_json({"entries": len(entries), "checkpoints": len(checkpoints), "ok": not problems, "problems": problems})
     elif not problems:
-        console.print(f"{len(entries)} entries and {len(checkpoints)} checkpoints: the chain holds")
+        say(f"{len(entries)} entries and {len(checkpoints)} checkpoints: the chain holds")
     if problems:
         raise ConflictError("the chain is broken:\n  " + "\n  ".join(problems[:20]))
 
@@ -71,8 +72,14 @@ def read_export(file: Path) -> tuple[list[AuditEntry], list[Checkpoint]]:
                 case _:
                     raise InvalidError(f"{file}:{number} is neither an entry nor a checkpoint", field="file")
         except (orjson.JSONDecodeError, ValidationError) as error:
-            raise InvalidError(f"{file}:{number} cannot be read: {error}", field="file", value=str(file)) from error
+            why = _first_of(error) if isinstance(error, ValidationError) else error
+            raise InvalidError(f"{file}:{number} cannot be read: {why}", field="file", value=str(file)) from error
     return entries, checkpoints
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
 
 
 def _lines(file: Path) -> Iterable[bytes]:

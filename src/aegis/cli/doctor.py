@@ -82,7 +82,8 @@ def _backend() -> list[Finding]:
     if session is None:
         return [Finding("Backend", True, "none known", "`aegis up`, or `aegis login URL`")]
     try:
-        status = Api(session).get("/ready")["status"]
+        with Api(session) as api:
+            status = api.get("/ready")["status"]
     except AegisError as error:
         return [Finding("Backend", False, str(error), error.hint or "is it running?")]
     return [Finding("Backend", True, f"{session.url} is {status}")]

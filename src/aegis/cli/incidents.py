@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aegis.cli.api import connect
-from aegis.cli.output import Format, Output, console, print_one, print_rows
+from aegis.cli import api
+from aegis.cli.output import Format, Output, print_one, print_rows, say
 
 app = typer.Typer(help="What is wrong, since when, and why.", no_args_is_help=True)
 
@@ -17,7 +17,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """Show incidents, newest first."""
-    found = connect().get("/api/v1/incidents", state=state, limit=limit)["incidents"]
+    found = api.get("/api/v1/incidents", state=state, limit=limit)["incidents"]
     rows = [_row(incident) | incident for incident in found] if output is Format.JSON else [_row(one) for one in found]
     columns = ("id", "state", "severity", "opened", "cause", "title")
     print_rows(rows, columns=columns, output=output, empty="no incidents")
@@ -26,7 +26,7 @@ def list_(
 @app.command()
 def show(incident_id: str, output: Output = Format.TABLE) -> None:
     """Show one incident: its findings, and what may have caused it."""
-    incident = connect().get(f"/api/v1/incidents/{incident_id}")
+    incident = api.get(f"/api/v1/incidents/{incident_id}")
     if output is Format.TABLE:
         incident = _row(incident) | {
             "affected": [_name(workload) for workload in incident["affected"]],
@@ -40,8 +40,8 @@ def show(incident_id: str, output: Output = Format.TABLE) -> None:
 @app.command()
 def acknowledge(incident_id: str) -> None:
     """Say that you are looking at it."""
-    connect().post(f"/api/v1/incidents/{incident_id}/acknowledge")
-    console.print(f"{incident_id} is acknowledged")
+    api.post(f"/api/v1/incidents/{incident_id}/acknowledge")
+    say(f"{incident_id} is acknowledged")
 
 
 def _row(incident: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from aegis.cli.api import Api, forget, log_in, remember, remembered
-from aegis.cli.output import console
+from aegis.cli.output import say
 from aegis.cli.settings import CliSettings
 from aegis.kit.errors import AegisError
 
@@ -18,7 +18,7 @@ def login(
     """Start a session and remember it."""
     session = log_in(url.rstrip("/"), name, password)
     remember(session, CliSettings().home)
-    console.print(f"{name} is logged in to {url}")
+    say(f"{name} is logged in to {url}")
 
 
 def logout() -> None:
@@ -27,7 +27,8 @@ def logout() -> None:
     session = remembered(home)
     if session is not None:
         try:
-            Api(session).delete("/api/v1/sessions/current")
+            with Api(session) as api:
+                api.delete("/api/v1/sessions/current")
         except AegisError as error:
-            console.print(f"the Backend did not answer ({error}); the session is forgotten here")
+            say(f"the Backend did not answer ({error}); the session is forgotten here")
     forget(home)

@@ -1,8 +1,11 @@
 """`aegis`: the commands, and how their errors are told."""
 
 import sys
+from typing import Any
 
 import typer
+from rich.markup import escape
+from typer.core import TyperGroup
 
 from aegis import __version__
 from aegis.cli import (
@@ -25,8 +28,23 @@ from aegis.cli.demo.command import demo
 from aegis.cli.output import errors
 from aegis.kit.errors import AegisError
 
+
+class _Commands(TyperGroup):
+    """The commands; an error that we raise on purpose is told in our words, with what to do about it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except AegisError as error:
+            errors.print(f"[bold red]error:[/bold red] {escape(error.message)}", highlight=False, soft_wrap=True)
+            if error.hint:
+                errors.print(f"[bold]hint:[/bold] {escape(error.hint)}", highlight=False, soft_wrap=True)
+            raise typer.Exit(1) from None
+
+
 app = typer.Typer(
     name="aegis",
+    cls=_Commands,
     help="Self-healing for Kubernetes that undoes its own mistakes and proves what it did.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -67,11 +85,6 @@ def _main(
 def run() -> None:
     try:
         app()
-    except AegisError as error:
-        errors.print(f"[bold red]error:[/bold red] {error.message}", highlight=False, markup=True)
-        if error.hint:
-            errors.print(f"[bold]hint:[/bold] {error.hint}", highlight=False)
-        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
 

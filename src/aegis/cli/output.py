@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 
@@ -31,6 +32,11 @@ def _console(*, stderr: bool = False) -> Console:
 
 console = _console()
 errors = _console(stderr=True)
+
+
+def say(text: str) -> None:
+    """Print a line for people, to the letter: names and reasons may hold what Rich takes for markup."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_json(document: Any) -> None:
@@ -57,7 +63,7 @@ def print_rows(rows: Sequence[dict[str, Any]], *, columns: Sequence[str], output
             column.upper().replace("_", " "), no_wrap=keep_whole and column != columns[-1], overflow="fold"
         )
     for row in cells:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console.print(table)
 
 
@@ -70,7 +76,7 @@ def print_one(row: dict[str, Any], *, fields: Sequence[str], output: Format) -> 
     for field in fields:
         value = row.get(field)
         if value not in (None, "", [], {}):
-            console.print(f"[bold]{field.replace('_', ' '):<{width}}[/bold]  {_cell(value)}", highlight=False)
+            console.print(f"[bold]{field.replace('_', ' '):<{width}}[/bold]  {escape(_cell(value))}", highlight=False)
 
 
 def _cell(value: Any) -> str:

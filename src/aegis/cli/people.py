@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from aegis.cli.api import connect
-from aegis.cli.output import Format, Output, console, print_rows
+from aegis.cli import api
+from aegis.cli.output import Format, Output, print_rows, say
 from aegis.kit.errors import NotFoundError
 
 app = typer.Typer(help="Who may do what.", no_args_is_help=True)
@@ -17,7 +17,7 @@ Namespaces = Annotated[list[str] | None, typer.Option("--namespace", help="Where
 @app.command("list")
 def list_(output: Output = Format.TABLE) -> None:
     """Show people and their roles."""
-    found = connect().get("/api/v1/people")
+    found = api.get("/api/v1/people")
     print_rows(found, columns=("name", "grants", "disabled"), output=output, empty="nobody")
 
 
@@ -30,17 +30,16 @@ def add(
 ) -> None:
     """Add a person with one role."""
     grant = {"role": role, "namespaces": namespace or ["*"]}
-    connect().post("/api/v1/people", {"name": name, "password": password, "grants": [grant]})
-    console.print(f"{name} is {role} in {', '.join(grant['namespaces'])}")
+    api.post("/api/v1/people", {"name": name, "password": password, "grants": [grant]})
+    say(f"{name} is {role} in {', '.join(grant['namespaces'])}")
 
 
 @app.command()
 def grant(name: str, role: Role, namespace: Namespaces = None) -> None:
     """Give a person one more role."""
-    api = connect()
     known = next((person for person in api.get("/api/v1/people") if person["name"] == name), None)
     if known is None:
         raise NotFoundError(f"there is no person {name}", hint="`aegis people list` shows them; `aegis people add`.")
     added = {"role": role, "namespaces": namespace or ["*"]}
     api.patch(f"/api/v1/people/{name}", {"grants": [*known["grants"], added]})
-    console.print(f"{name} is {role} in {', '.join(added['namespaces'])} now, too")
+    say(f"{name} is {role} in {', '.join(added['namespaces'])} now, too")

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from aegis.cli.api import connect
-from aegis.cli.output import Format, Output, console, print_json, print_rows
+from aegis.cli import api
+from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.kit.errors import InvalidError
 from aegis.policy.rules import parse_policy
 
@@ -18,7 +18,7 @@ PolicyFile = Annotated[Path, typer.Argument(help="A YAML file with one policy.")
 @app.command("list")
 def list_(output: Output = Format.TABLE) -> None:
     """Show the policies in force."""
-    found = connect().get("/api/v1/policies")["policies"]
+    found = api.get("/api/v1/policies")["policies"]
     if output is Format.TABLE:
         found = [
             policy | {"rules": [rule.name for rule in parse_policy(policy["source"]).spec.rules]} for policy in found
@@ -48,29 +48,27 @@ def save(file: PolicyFile) -> None:
     """Put a policy in force; the version before stays readable."""
     source = _read(file)
     name = parse_policy(source).name
-    answer = connect().put(f"/api/v1/policies/{name}", {"source": source})
-    console.print(f"policy {name} is in force as version {answer['version']}")
+    answer = api.put(f"/api/v1/policies/{name}", {"source": source})
+    say(f"policy {name} is in force as version {answer['version']}")
 
 
 @app.command()
 def delete(name: str) -> None:
     """Take a policy out of force."""
-    connect().delete(f"/api/v1/policies/{name}")
-    console.print(f"policy {name} is no longer in force")
+    api.delete(f"/api/v1/policies/{name}")
+    say(f"policy {name} is no longer in force")
 
 
 @app.command()
 def explain(remediation_id: str, output: Output = Format.TABLE) -> None:
     """Show every rule that speaks of a remediation, and how it comes out now."""
-    answer = connect().get(f"/api/v1/remediations/{remediation_id}/explanation")
+    answer = api.get(f"/api/v1/remediations/{remediation_id}/explanation")
     if output is Format.JSON:
         print_json(answer)
         return
     decision = answer["decision"]
     if decision is not None:
-        console.print(
-            f"[bold]{decision['effect']}[/bold] by {decision['rule'] or 'silence'}: {'; '.join(decision['reasons'])}"
-        )
+        say(f"{decision['effect']} by {decision['rule'] or 'silence'}: {'; '.join(decision['reasons'])}")
     columns = ("rule", "effect", "condition", "came_out", "counts", "because")
     print_rows(answer["rules"], columns=columns, output=output, empty="no rule speaks of it: silence means no")
 

@@ -4,8 +4,8 @@ from typing import Annotated, Any
 
 import typer
 
-from aegis.cli.api import connect
-from aegis.cli.output import Format, Output, console, print_json, print_one, print_rows
+from aegis.cli import api
+from aegis.cli.output import Format, Output, print_json, print_one, print_rows, say
 from aegis.kit.errors import InvalidError
 
 app = typer.Typer(help="What Aegis did, does and would do about it.", no_args_is_help=True)
@@ -22,7 +22,7 @@ def list_(
     output: Output = Format.TABLE,
 ) -> None:
     """Show remediations, newest first."""
-    found = connect().get("/api/v1/remediations", state=state, incident_id=incident, limit=limit)["remediations"]
+    found = api.get("/api/v1/remediations", state=state, incident_id=incident, limit=limit)["remediations"]
     rows = found if output is Format.JSON else [_row(one) for one in found]
     print_rows(rows, columns=_LISTED, output=output, empty="no remediations")
 
@@ -30,7 +30,7 @@ def list_(
 @app.command()
 def show(remediation_id: str, output: Output = Format.TABLE) -> None:
     """Show one remediation: its plan, what checks and policy said, and what came of it."""
-    found = connect().get(f"/api/v1/remediations/{remediation_id}")
+    found = api.get(f"/api/v1/remediations/{remediation_id}")
     if output is Format.JSON:
         print_json(found)
         return
@@ -64,11 +64,11 @@ def request(
     namespace, kind, name = _workload(workload)
     asked = {"kind": action} | dict(_parameter(text) for text in parameter or [])
     body = {"namespace": namespace, "kind": kind, "name": name, "action": asked, "reason": because}
-    answer = connect().post("/api/v1/remediations", body)
+    answer = api.post("/api/v1/remediations", body)
     if output is Format.JSON:
         print_json(answer)
     else:
-        console.print(f"{answer['remediation_id']} is requested; `aegis remediations show` shows its plan soon")
+        say(f"{answer['remediation_id']} is requested; `aegis remediations show` shows its plan soon")
 
 
 @app.command()
@@ -78,24 +78,24 @@ def approve(
     comment: Annotated[str, typer.Option()] = "",
 ) -> None:
     """Say yes to exactly the plan that is shown."""
-    api = connect()
-    plan_hash = plan or (api.get(f"/api/v1/remediations/{remediation_id}")["plan"] or {}).get("hash", "")
-    api.post(f"/api/v1/remediations/{remediation_id}/approve", {"plan_hash": plan_hash, "comment": comment})
-    console.print(f"{remediation_id} is approved, for plan {plan_hash[:12]}")
+    path = f"/api/v1/remediations/{remediation_id}"
+    plan_hash = plan or (api.get(path)["plan"] or {}).get("hash", "")
+    api.post(f"{path}/approve", {"plan_hash": plan_hash, "comment": comment})
+    say(f"{remediation_id} is approved, for plan {plan_hash[:12]}")
 
 
 @app.command()
 def reject(remediation_id: str, comment: Annotated[str, typer.Option()] = "") -> None:
     """Say no."""
-    connect().post(f"/api/v1/remediations/{remediation_id}/reject", {"comment": comment})
-    console.print(f"{remediation_id} is rejected")
+    api.post(f"/api/v1/remediations/{remediation_id}/reject", {"comment": comment})
+    say(f"{remediation_id} is rejected")
 
 
 @app.command()
 def undo(remediation_id: str) -> None:
     """Take back what was done, as far as the fields still hold it."""
-    connect().post(f"/api/v1/remediations/{remediation_id}/undo")
-    console.print(f"{remediation_id} is being taken back")
+    api.post(f"/api/v1/remediations/{remediation_id}/undo")
+    say(f"{remediation_id} is being taken back")
 
 
 def _row(found: dict[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,25 @@
 """`aegis status`."""
 
 from collections import Counter
+from typing import Any
 
-from aegis.cli.api import connect
+from aegis.cli.api import Api, connect
 from aegis.cli.output import Format, Output, print_one
 from aegis.kit.errors import NotFoundError
+
+ON = "on"
 
 
 def status(output: Output = Format.TABLE) -> None:
     """Say in one look whether all is well: paused or not, storm or not, what is open, what is under way."""
-    api = connect()
+    with connect() as api:
+        row = _look(api)
+    print_one(row, fields=tuple(row), output=output)
+    if output is Format.TABLE and row["actions"] != ON:
+        print_one({"hint": "`aegis resume` lets Aegis act"}, fields=("hint",), output=output)
+
+
+def _look(api: Api) -> dict[str, Any]:
     pause = api.get("/api/v1/pause")
     try:
         storm = api.get("/api/v1/storm")
@@ -17,14 +27,11 @@ def status(output: Output = Format.TABLE) -> None:
         storm = None
     incidents = Counter(one["state"] for one in api.get("/api/v1/incidents", limit=500)["incidents"])
     remediations = Counter(one["state"] for one in api.get("/api/v1/remediations", limit=500)["remediations"])
-    row = {
+    return {
         "backend": api.url,
         "public_key": api.get("/api/v1/audit/key")["public_key"],
-        "actions": f"paused: {pause['reason']}" if pause["paused"] else "on",
+        "actions": f"paused: {pause['reason']}" if pause["paused"] else ON,
         "storm": f"since {storm['since']}" if storm and storm["active"] else "none",
         "incidents": dict(incidents),
         "remediations": dict(remediations),
     }
-    print_one(row, fields=tuple(row), output=output)
-    if output is Format.TABLE and pause["paused"]:
-        print_one({"hint": "`aegis resume` lets Aegis act"}, fields=("hint",), output=output)

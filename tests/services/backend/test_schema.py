@@ -34,7 +34,7 @@ def address(templates: Templates) -> Iterator[str]:
     url = asyncio.run(templates.backend())
     database = Database(url)
     with running(Rig(database).backend.app, close=database.close) as found:
-        yield found
+        yield found.url
     asyncio.run(templates.drop(url))
 
 

@@ -1,11 +1,13 @@
 """Recordings of real clusters: watch lines as changes, scrapes as canonical signals by declared rules."""
 
 import gzip
+import zlib
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import orjson
 
@@ -28,6 +30,7 @@ from aegis.catalogue.signals import (
     REVISION_REQUEST_RATE,
     Signal,
 )
+from aegis.kit.errors import InvalidError
 
 # How far back rates look; the kubelet's own samples are 10 to 15 s apart.
 RATE_SECONDS = 15.0
@@ -45,15 +48,29 @@ class Scrape:
 
 
 def read(path: Path) -> Iterator[ObjectChange | Scrape]:
-    """Yield what a watcher would have seen, in order. What people noted at the side is left out."""
-    with gzip.open(path, "rb") as file:
-        for raw in file:
-            line = orjson.loads(raw)
-            if line["type"] == "watch":
-                at = datetime.fromtimestamp(line["t"], UTC)
-                yield ObjectChange(line["resource"], line["object"], at, deleted=line["event"] == "DELETED")
-            elif line["type"] == "scrape" and line.get("samples"):
-                yield Scrape(line["t"], line.get("namespace", ""), line.get("pod", ""), tuple(line["samples"]))
+    """Yield what a watcher would have seen, in order. What people noted at the side is left out.
+
+    Raises:
+        InvalidError: names the file and the line that is none of a recording.
+    """
+    number = 0
+    try:
+        with gzip.open(path, "rb") as file:
+            for raw in file:
+                number += 1
+                yield from _read_line(orjson.loads(raw))
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        hint = "A recording is JSON lines, compressed with gzip."
+        message = f"{path}:{number} is no recording: {error!r}"
+        raise InvalidError(message, field="path", value=str(path), hint=hint) from error
+
+
+def _read_line(line: Any) -> Iterator[ObjectChange | Scrape]:
+    if line["type"] == "watch":
+        at = datetime.fromtimestamp(line["t"], UTC)
+        yield ObjectChange(line["resource"], line["object"], at, deleted=line["event"] == "DELETED")
+    elif line["type"] == "scrape" and line.get("samples"):
+        yield Scrape(line["t"], line.get("namespace", ""), line.get("pod", ""), tuple(line["samples"]))
 
 
 @dataclass

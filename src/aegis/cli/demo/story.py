@@ -1,5 +1,6 @@
 """A story as it stands in a file: what goes wrong in a cluster, what people do, and how it must end."""
 
+import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
@@ -117,15 +118,21 @@ def load_story(file: Path) -> Story:
         InvalidError: names the file, the field and what is wrong with it.
     """
     try:
-        return Story.model_validate(yaml.safe_load(file.read_text()))
+        document = yaml.safe_load(file.read_text())
     except OSError as error:
         raise InvalidError(f"story {file} cannot be read: {error.strerror}", field="story", value=str(file)) from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:
+        # ValueError: bytes that are no text, or a date that is none.
         raise InvalidError(f"story {file} is no YAML: {error}", field="story", value=str(file)) from error
+    try:
+        return Story.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise InvalidError(f"story {file}, {field}: {first['msg']} (got {first['input']!r})", field=field) from error
+        field = ".".join(str(part) for part in first["loc"]) or "story"
+        raise InvalidError(
+            f"story {file}, {field}: {first['msg']} (got {reprlib.repr(first['input'])})", field=field,
+            hint="docs of the fields stand in aegis.cli.demo.story.",
+        ) from error  # fmt: skip
 
 
 def find_stories(folder: Path) -> list[Story]:

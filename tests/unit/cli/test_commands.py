@@ -1,0 +1,309 @@
+"""What each command prints for people and for machines, and what it says when it cannot."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+from tests.services.backend.rig import policy
+from tests.services.backend.test_incidents import alert, fire, tell
+from tests.services.backend.test_incidents import report as a_report
+from tests.unit.cli.conftest import Cli, Installed
+
+from aegis.cli.main import app
+from aegis.contracts.outcomes import Stage
+from aegis.kit.embedded import free_port
+
+RECORDINGS = Path(__file__).parent.parent / "ai_engine" / "recordings"
+HOSTILE = "[/red] [bold] \N{BELL}"
+"""What Rich would take for markup, in the name of something."""
+
+
+def written(folder: Path, source: str) -> str:
+    file = folder / "policy.yaml"
+    file.write_text(source)
+    return str(file)
+
+
+# Looking
+
+
+def test_status_says_in_one_look_whether_all_is_well(cli: Installed, public_key: str) -> None:
+    cli.do(fire(cli.rig, alert()))
+
+    status = cli.json("status")
+
+    assert status["actions"].startswith("paused")
+    assert status["incidents"] == {"open": 1}
+    assert status["public_key"] == public_key
+    assert "aegis resume" in cli.tells("status")
+    assert cli.json("status", name="eve")["incidents"] == {}
+
+
+def test_incidents_are_listed_shown_and_acknowledged(cli: Installed) -> None:
+    cli.do(fire(cli.rig, alert()))
+
+    [incident] = cli.json("incidents", "list")
+    assert cli.json("incidents", "show", incident["id"])["title"] == "shop/Deployment/web: web is slow"
+    assert "web is slow" in cli.tells("incidents", "show", incident["id"])
+    cli.tells("incidents", "acknowledge", incident["id"], name="ole")
+
+    assert [one["id"] for one in cli.json("incidents", "list", "--state", "acknowledged")] == [incident["id"]]
+    assert "no incidents" in cli.tells("incidents", "list", "--state", "open")
+
+
+def test_texts_of_the_cluster_are_shown_to_the_letter(cli: Installed) -> None:
+    cli.do(fire(cli.rig, alert(annotations={"summary": HOSTILE})))
+
+    [incident] = cli.json("incidents", "list")
+
+    assert "[/red] [bold]" in cli.tells("incidents", "list")
+    assert "[/red] [bold]" in cli.tells("incidents", "show", incident["id"])
+
+
+def test_a_remediation_goes_from_request_to_undo(cli: Installed) -> None:
+    rig = cli.rig
+    cli.do(rig.put_policy(policy("{name: ask, effect: require_approval}", name="ask")))
+
+    asked = cli.json("remediations", "request", "shop/Deployment/web", "rollback_rollout", "--because", "it crashes",
+                     name="ole")  # fmt: skip
+    remediation_id = asked["remediation_id"]
+    planned = cli.do(rig.rehearse())
+    assert [one["state"] for one in cli.json("remediations", "list")] == ["awaiting_approval"]
+    shown = cli.tells("remediations", "show", remediation_id)
+    assert planned.hash in "".join(shown.split())
+    assert "it crashes" in shown
+
+    assert "somebody else" not in cli.refuses("remediations", "approve", remediation_id, name="vic")
+    wrong = cli.refuses("remediations", "approve", remediation_id, "--plan", "b" * 64, name="ann")
+    assert "you approve another" in wrong
+    assert f"hint: `aegis remediations show {remediation_id}`" in wrong
+    assert planned.hash[:12] in cli.tells("remediations", "approve", remediation_id, name="ann")
+
+    cli.do(rig.backend.step())
+    order = cli.do(rig.order())
+    cli.do(rig.report(order, Stage.ACTING, Stage.SETTLING, Stage.KEPT, reason="all is well"))
+    assert "kept: all is well" in cli.tells("remediations", "show", remediation_id)
+    cli.tells("remediations", "undo", remediation_id, name="ole")
+    assert cli.json("remediations", "list", "--state", "kept", "--limit", "1")[0]["id"] == remediation_id
+
+
+def test_whoever_requested_it_cannot_approve_it(cli: Installed) -> None:
+    cli.do(cli.rig.put_policy(policy("{name: ask, effect: require_approval}", name="ask")))
+    answer = cli.json("remediations", "request", "shop/web", "scale_workload", "--because", "x", "--set", "replicas=4")
+    cli.do(cli.rig.rehearse())
+
+    said = cli.refuses("remediations", "approve", answer["remediation_id"])
+
+    assert "person:ada requested this; somebody else has to approve it" in said
+
+
+def test_a_no_is_kept_with_its_comment(cli: Installed) -> None:
+    remediation_id, _ = cli.do(cli.rig.awaiting())
+
+    cli.tells("remediations", "reject", remediation_id, "--comment", "not today", name="bob")
+
+    assert cli.json("remediations", "show", remediation_id)["reason"] == "rejected by person:bob: not today"
+
+
+def test_policies_are_tested_saved_listed_explained_and_deleted(cli: Installed, tmp_path: Path) -> None:
+    file = written(tmp_path, policy("{name: never, effect: deny, because: " + "'[/x] no'" + "}"))
+    assert cli.json("policies", "test", file)[0]["rule"] == "never"
+    cli.tells("policies", "save", file)
+    assert {one["name"] for one in cli.json("policies", "list")} == {"default", "p"}
+    assert "never" in cli.tells("policies", "list")
+
+    remediation_id = cli.do(cli.rig.propose())
+    cli.do(cli.rig.rehearse())
+    explained = cli.json("policies", "explain", remediation_id)
+    assert explained["decision"]["effect"] == "deny"
+    assert "[/x] no" in cli.tells("policies", "explain", remediation_id)
+
+    cli.tells("policies", "delete", "p")
+    assert {one["name"] for one in cli.json("policies", "list")} == {"default"}
+
+
+def test_a_bad_policy_is_refused_with_field_value_and_place(alone: Cli, tmp_path: Path) -> None:
+    file = written(tmp_path, policy("{name: a, effect: allow, when: 'confidence >'}"))
+
+    said = alone.refuses("policies", "test", file)
+
+    assert "spec.rules[0](a).when: line 1, column 13" in said
+    assert "hint: `aegis policies test FILE`" in said
+    assert "cannot read" in alone.refuses("policies", "test", "nowhere.yaml")
+
+
+def test_an_export_verifies_and_an_altered_one_is_found(cli: Installed, tmp_path: Path, public_key: str) -> None:
+    cli.tells("pause", "just to be sure", name="ann")
+    cli.tells("resume")
+    file = tmp_path / "export.ndjson"
+    cli.tells("audit", "export", str(file))
+
+    verified = cli.json("audit", "verify", str(file), "--key", public_key)
+    assert verified["ok"]
+    assert verified["entries"] == len(cli.json("audit", "list", "--limit", "1000"))
+    (tmp_path / "key").write_text(public_key + "\n")
+    assert "the chain holds" in cli.tells("audit", "verify", str(file), "--key", str(tmp_path / "key"))
+
+    file.write_text(file.read_text().replace("just to be sure", "because I said so"))
+    result = cli.run("audit", "verify", str(file), "--key", public_key, "--output", "json")
+    assert result.exit_code == 1
+    assert "was altered" in json.loads(result.stdout)["problems"][0]
+    assert "the chain is broken" in cli.refuses("audit", "verify", str(file), "--key", public_key)
+
+
+def test_what_is_no_export_or_no_key_is_named(alone: Cli, tmp_path: Path, public_key: str) -> None:
+    file = tmp_path / "export"
+    for content, complaint in (("[]\n", ":1 is neither"), ("{", ":1 cannot be read"), ('{"entry": {}}', ":1 cannot")):
+        file.write_text(content)
+        said = alone.refuses("audit", "verify", str(file), "--key", public_key)
+        assert complaint in said.replace(" :", ":"), said
+    assert "public key" in alone.refuses("audit", "verify", str(file), "--key", "none")
+    assert "cannot read" in alone.refuses("audit", "verify", str(tmp_path / "none"), "--key", public_key)
+
+
+def test_pause_and_resume_and_who_may(cli: Installed) -> None:
+    cli.tells("resume", "all is set up")
+    assert cli.json("status")["actions"] == "on"
+    cli.tells("pause", "it is on fire", name="eve")
+    assert cli.json("status")["actions"] == "paused: it is on fire"
+
+    said = cli.refuses("resume", name="ann")
+
+    assert "person:ann may not administer here" in said
+    assert "hint: An admin grants roles" in said
+
+
+def test_people_are_added_and_listed_and_notifications_shown(cli: Installed) -> None:
+    cli.tells("people", "add", "kim", "--role", "operator", "--password", "a long enough one", "--namespace", "shop-*")
+    assert "kim" in {one["name"] for one in cli.json("people", "list")}
+    assert "password" in cli.refuses("people", "add", "lee", "--role", "viewer", "--password", "short")
+
+    cli.do(tell(cli.rig, a_report(needs_person="the store is down")))
+    assert cli.json("notifications", "list")[0]["kind"] == "needs_person"
+
+
+# Who am I, and is anybody there?
+
+
+def test_a_session_is_remembered_for_nobody_else_and_forgotten(cli: Installed) -> None:
+    result = cli.run("login", cli.url, "--name", "admin", "--password", "correct horse battery", name="", AEGIS_URL="")
+    assert result.exit_code == 0, result.output
+    kept = cli.home / "session.json"
+    assert kept.stat().st_mode & 0o077 == 0
+    assert cli.run("status", name="", AEGIS_URL="").exit_code == 0
+
+    assert cli.run("logout", name="", AEGIS_URL="").exit_code == 0
+    assert not kept.exists()
+    assert "which Backend?" in cli.run("status", name="", AEGIS_URL="").stderr
+
+
+def test_errors_say_what_happened_and_what_to_do(cli: Installed, alone: Cli) -> None:
+    assert "hint: `aegis login` starts a new one" in cli.refuses("status", name="stranger")
+    assert "hint: `aegis incidents list` shows them." in cli.refuses("incidents", "show", "inc-none")
+    assert "hint: Such as shop/Deployment/web." in cli.refuses("remediations", "request", "web", "x", "--because", "y")
+    assert "--set 'replicas' is not name=value" in cli.refuses(
+        "remediations", "request", "shop/web", "scale_workload", "--because", "y", "--set", "replicas"
+    )
+    assert "query.state" in cli.refuses("remediations", "list", "--state", "done")
+    wrong = cli.run("login", cli.url, "--name", "admin", "--password", "wrong")
+    assert (wrong.exit_code, "name or password is wrong" in wrong.stderr) == (1, True)
+    alone.url = f"http://127.0.0.1:{free_port()}"
+    assert "hint: Is it running? `aegis up` starts one here." in alone.refuses("status")
+    for nonsense in ("nonsense", "ftp://x", "http://x:port"):
+        alone.url = nonsense
+        assert "is no address of a Backend" in alone.refuses("status")
+
+
+def test_the_doctor_tells_what_is_there_and_what_is_missing(cli: Installed, alone: Cli) -> None:
+    found = {one["check"]: one for one in json.loads(cli.run("doctor", "--output", "json").stdout)}
+    assert found["Backend"]["found"] == f"{cli.url} is ready"
+    assert found["Python 3.11 or newer"]["result"] == "ok"
+
+    alone.url = f"http://127.0.0.1:{free_port()}"
+    result = alone.run("doctor", "--output", "json")
+    assert result.exit_code == 1
+    [backend] = [one for one in json.loads(result.stdout) if one["check"] == "Backend"]
+    assert (backend["result"], "running" in backend["hint"]) == ("missing", True)
+
+
+# Recordings and stories
+
+
+def test_a_recording_is_replayed(alone: Cli) -> None:
+    file = RECORDINGS / "crashloop-exit-at-start-left.jsonl.gz"
+
+    [run] = alone.json("replay", str(file))["runs"]
+
+    assert any("rollback_rollout Deployment/web" in one for one in run["would_do"])
+
+
+def test_what_is_no_recording_is_named(alone: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "x.jsonl.gz"
+    file.write_text("not compressed")
+
+    assert "is no recording" in alone.refuses("replay", str(file))
+    assert "there is no recording at" in alone.refuses("replay", str(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(
+    ("story", "named"),
+    [
+        ("name: x\n", "title: Field required"),
+        ("name: x\ntitle: t\nsteps: []\ncases: []\n", "cases: Tuple should have at least 1 item"),
+        ("name: X!\ntitle: t\nsteps: []\ncases: [{fault: f, at_s: 1, expect: {result: kept}}]\n",
+         "name: String should"),
+        ("name: x\ntitle: t\nsteps: []\ncases: [{fault: f, at_s: 1, expect: {result: kept, colour: red}}]\n",
+         "cases.0.expect.colour: Extra inputs are not permitted (got 'red')"),
+        ("name: x\ntitle: t\nsteps: []\ncases: [{fault: f, at_s: soon, expect: {result: kept}}]\n", "cases.0.at_s"),
+        ("- a list\n", "story: Input should be"),
+        ("{", "is no YAML"),
+        ("a: 2026-99-99", "is no YAML"),
+    ],
+)  # fmt: skip
+def test_a_story_that_is_wrong_names_file_and_field(alone: Cli, tmp_path: Path, story: str, named: str) -> None:
+    (tmp_path / "01-x").mkdir()
+    (tmp_path / "01-x" / "story.yaml").write_text(story)
+
+    said = alone.refuses("demo", "--examples", str(tmp_path))
+
+    assert "01-x/story.yaml" in said.replace(" ", "")
+    assert named.replace(" ", "") in said.replace(" ", "")
+
+
+def test_a_story_that_is_not_there_says_which_are(alone: Cli) -> None:
+    said = alone.refuses("demo", "--story", "nothing", "--examples", "examples")
+
+    assert "there is no story nothing" in said
+    assert "bad-revision" in said
+    assert "no stories in" in alone.refuses("demo", "--examples", "nowhere")
+
+
+# One JSON document
+
+
+PRINTS_DATA = {
+    "status", "doctor", "replay", "incidents list", "incidents show", "remediations list", "remediations show",
+    "remediations request", "policies list", "policies test", "policies explain", "audit list", "audit verify",
+    "people list", "notifications list",
+}  # fmt: skip
+"""Each of them is asked for JSON somewhere above."""
+PLAYED_ELSEWHERE = {"demo"}
+"""`make demo` asks it for its table, CI for its document."""
+
+
+def leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
+    if not hasattr(command, "commands"):
+        return {" ".join(path): command}
+    return {name: leaf for part, one in command.commands.items() for name, leaf in leaves(one, (*path, part)).items()}
+
+
+def test_every_command_that_prints_data_prints_it_as_json_too() -> None:
+    found = leaves(typer.main.get_command(app))
+    with_json = {name for name, one in found.items() if any(option.name == "output" for option in one.params)}
+
+    assert with_json == PRINTS_DATA | PLAYED_ELSEWHERE
+    asked = Path(__file__).read_text()
+    for name in PRINTS_DATA:
+        assert 'json("' + '", "'.join(name.split()) + '"' in asked or name == "doctor"
