@@ -54,16 +54,26 @@ class ConditionError(ValueError):
         self.column = column
 
 
+class Known:
+    """Facts as CEL reads them: made once for all conditions that are asked about them."""
+
+    __slots__ = ("activation",)
+
+    def __init__(self, facts: Mapping[str, object]) -> None:
+        self.activation = _ENVIRONMENT.Activation(facts)
+
+
 @dataclass(frozen=True)
 class Condition:
     source: str
     _expression: Any
 
-    def holds(self, facts: Mapping[str, object]) -> Truth:
-        value = self._expression.eval(data=facts)
-        if value.type() != cel.Type.BOOL:
-            return Truth.UNDECIDED
-        return Truth.TRUE if value.value() else Truth.FALSE
+    def holds(self, facts: Known) -> Truth:
+        # What cannot be evaluated has an error for a value, and is neither true nor false.
+        value = self._expression.eval(facts.activation).value()
+        if value is True:
+            return Truth.TRUE
+        return Truth.FALSE if value is False else Truth.UNDECIDED
 
 
 @lru_cache(maxsize=4096)

@@ -3,15 +3,16 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 from aegis.catalogue.actions import ACTIONS
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.plans import Plan
 from aegis.contracts.proposals import Proposal
-from aegis.policy.conditions import Truth
+from aegis.policy.conditions import Known, Truth
 from aegis.policy.rules import Policy, Rule
 
-_STRICTNESS = {Effect.ALLOW: 0, Effect.REQUIRE_APPROVAL: 1, Effect.DENY: 2}
+_STRICTEST_FIRST = (Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.ALLOW)
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,7 @@ class Context:
     policy_version: str
 
 
-@dataclass(frozen=True)
-class Match:
+class Match(NamedTuple):
     """One rule that speaks of a proposal, and whether its condition holds."""
 
     policy: str
@@ -32,51 +32,64 @@ class Match:
 
     @property
     def counts(self) -> bool:
-        """A condition that cannot be evaluated never grants anything, and always holds back."""
-        return self.truth is Truth.TRUE or (self.truth is Truth.UNDECIDED and self.rule.effect is not Effect.ALLOW)
+        return _counts(self.truth, self.rule.effect)
 
     @property
     def name(self) -> str:
         return f"{self.policy}/{self.rule.name}"
 
 
+def _counts(truth: Truth, effect: Effect) -> bool:
+    """A condition that cannot be evaluated never grants anything, and always holds back."""
+    return truth is Truth.TRUE or (truth is Truth.UNDECIDED and effect is not Effect.ALLOW)
+
+
 def decide(proposal: Proposal, plan: Plan, policies: Sequence[Policy], context: Context) -> Decision:
     """Return what the policies, the target's mode and the catalogue say, with reasons. Pure."""
-    matches = [match for match in matching(proposal, plan, policies, context) if match.counts]
-    if not matches:
-        reason = f"no rule allows {plan.action} in {proposal.target.namespace or 'the cluster'}: silence means no"
-        return Decision(effect=Effect.DENY, reasons=(reason,), policy_version=context.policy_version)
-    strictest = max(matches, key=lambda match: _STRICTNESS[match.rule.effect])
-    held_back = _held_back(plan)
-    if strictest.rule.effect is Effect.ALLOW and held_back:
+    speaking = _speaking(proposal, plan, policies)
+    facts = Known(facts_of(proposal, plan, context))
+    for effect in _STRICTEST_FIRST:
+        matches = [
+            Match(name, rule, truth)
+            for name, rule in speaking
+            if rule.effect is effect and _counts(truth := rule.condition.holds(facts), effect)
+        ]
+        if matches:
+            return _decision(effect, matches, plan, context)
+    reason = f"no rule allows {plan.action} in {proposal.target.namespace or 'the cluster'}: silence means no"
+    return Decision(effect=Effect.DENY, reasons=(reason,), policy_version=context.policy_version)
+
+
+def _decision(effect: Effect, matches: Sequence[Match], plan: Plan, context: Context) -> Decision:
+    """Return what the strictest rules that matched, all of one effect, come to."""
+    reasons = tuple(_reason(match) for match in matches)
+    rule, version = matches[0].name, context.policy_version
+    held_back = _held_back(plan) if effect is Effect.ALLOW else ()
+    if held_back:
         return Decision(
-            effect=Effect.REQUIRE_APPROVAL,
-            reasons=(*held_back, _reason(strictest)),
-            rule=strictest.name,
-            policy_version=context.policy_version,
-            approvals_needed=1,
-            approver_role="approver",
-        )
-    asks = strictest.rule.effect is Effect.REQUIRE_APPROVAL
+            effect=Effect.REQUIRE_APPROVAL, reasons=(*held_back, reasons[0]), rule=rule, policy_version=version,
+            approvals_needed=1, approver_role="approver",
+        )  # fmt: skip
+    asks = effect is Effect.REQUIRE_APPROVAL
     return Decision(
-        effect=strictest.rule.effect,
-        reasons=tuple(_reason(match) for match in matches if match.rule.effect is strictest.rule.effect),
-        rule=strictest.name,
-        policy_version=context.policy_version,
+        effect=effect, reasons=reasons, rule=rule, policy_version=version,
         approvals_needed=_approvals_needed(matches) if asks else 0,
         approver_role=_approver_role(matches) if asks else "",
-    )
+    )  # fmt: skip
 
 
 def matching(proposal: Proposal, plan: Plan, policies: Sequence[Policy], context: Context) -> list[Match]:
     """Return every rule that speaks of this action, cause and namespace, and how its condition came out."""
-    facts = facts_of(proposal, plan, context)
-    namespace = proposal.target.namespace or ""
+    facts = Known(facts_of(proposal, plan, context))
+    return [Match(name, rule, rule.condition.holds(facts)) for name, rule in _speaking(proposal, plan, policies)]
+
+
+def _speaking(proposal: Proposal, plan: Plan, policies: Sequence[Policy]) -> list[tuple[str, Rule]]:
+    action, cause, namespace = plan.action, proposal.cause, proposal.target.namespace or ""
     return [
-        Match(policy.name, rule, rule.condition.holds(facts))
+        (policy.name, rule)
         for policy in policies
-        for rule in policy.spec.rules
-        if rule.speaks_of(action=plan.action, cause=proposal.cause, namespace=namespace)
+        for rule in policy.rules_that_speak_of(action=action, cause=cause, namespace=namespace)
     ]
 
 
@@ -122,9 +135,8 @@ def _reason(match: Match) -> str:
 
 
 def _approvals_needed(matches: Sequence[Match]) -> int:
-    return max(match.rule.approvals.count for match in matches if match.rule.effect is Effect.REQUIRE_APPROVAL)
+    return max(match.rule.approvals.count for match in matches)
 
 
 def _approver_role(matches: Sequence[Match]) -> str:
-    roles = {match.rule.approvals.role for match in matches if match.rule.effect is Effect.REQUIRE_APPROVAL}
-    return "admin" if "admin" in roles else "approver"
+    return "admin" if any(match.rule.approvals.role == "admin" for match in matches) else "approver"

@@ -2,10 +2,19 @@
 
 import reprlib
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.decisions import Effect
@@ -13,6 +22,7 @@ from aegis.contracts.diagnoses import CauseKind
 from aegis.kit.errors import InvalidError
 from aegis.policy.conditions import Condition, ConditionError, compile_condition
 
+REMEMBERED = 4096
 RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 ApproverRole = Literal["approver", "admin"]
 
@@ -53,7 +63,7 @@ class Rule(_Strict):
             raise ValueError(str(error)) from error
         return source
 
-    @property
+    @cached_property
     def condition(self) -> Condition:
         return compile_condition(self.when)
 
@@ -92,6 +102,24 @@ class Policy(_Strict):
     @property
     def name(self) -> str:
         return self.metadata.name
+
+    @cached_property
+    def _speaking(self) -> dict[tuple[ActionKind, CauseKind, str], tuple[Rule, ...]]:
+        return {}
+
+    def rules_that_speak_of(self, *, action: ActionKind, cause: CauseKind, namespace: str) -> tuple[Rule, ...]:
+        """Return them as the document has them; worked out once for each combination."""
+        key = (action, cause, namespace)
+        found = self._speaking.get(key)
+        if found is None:
+            rules = self.spec.rules
+            found = tuple(
+                rule for rule in rules if rule.speaks_of(action=action, cause=cause, namespace=namespace)
+            )  # fmt: skip
+            if len(self._speaking) >= REMEMBERED:
+                self._speaking.clear()
+            self._speaking[key] = found
+        return found
 
 
 def parse_policy(text: str) -> Policy:

@@ -280,3 +280,12 @@ async def test_more_alerts_than_are_taken_are_refused_whole_so_that_none_is_lost
     assert field_of(answer) == ("alerts", 1001)
     assert "max_alerts" in answer.json()["hint"]
     assert await incidents(rig) == []
+
+
+async def test_two_messages_about_the_same_workloads_do_not_wait_for_each_other(rig: Rig) -> None:
+    web, store = alert(), alert(labels={"alertname": "Slow", "namespace": "shop", "workload": "store"}, fingerprint="s")
+
+    answers = await asyncio.gather(*(fire(rig, *pair) for pair in ((web, store), (store, web)) * 3))
+
+    assert {answer.status_code for answer in answers} == {202}
+    assert len(await incidents(rig)) == 2

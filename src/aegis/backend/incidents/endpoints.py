@@ -48,6 +48,8 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
         async with database.transaction() as tx:
             now = ports.clock.now()
             found = [as_finding(alert, cluster_id=ports.settings.cluster_id, now=now) for alert in message.alerts]
+            # In one order for everybody: two messages must not wait for each other's workloads.
+            found.sort(key=lambda alert: str(alert.workload))
             incidents = [await register.take_alert(tx, alert) for alert in found]
         return Accepted(incident_ids=sorted({incident.id for incident in incidents}))
 
