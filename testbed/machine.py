@@ -19,7 +19,6 @@ from testbed import commands
 from testbed.errors import TestbedError
 from testbed.layout import CGROUP, HERE, HOST_ADDRESS, HOST_LINK, LINK_PREFIX, NODE_ADDRESS, PODS, SERVICES, State
 
-CONTROL_GROUPS = Path("/sys/fs/cgroup")
 KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 """What the kubelet sets for the whole machine."""
 ENDS_WITHIN_S = 15.0
@@ -140,13 +139,10 @@ def _own_folders(state: State) -> None:
 
 
 def _control_groups() -> Iterator[Path]:
-    """Yield our control group in each hierarchy: one of version 2, several of version 1."""
-    if (CONTROL_GROUPS / "cgroup.controllers").is_file():
-        yield CONTROL_GROUPS / CGROUP
-        return
+    """Yield our control group in each hierarchy: one of version 2, several of version 1, or both beside each other."""
     for line in Path("/proc/mounts").read_text().splitlines():
         _, place, kind, *_ = line.split()
-        if kind == "cgroup":
+        if kind in ("cgroup", "cgroup2"):
             yield Path(place) / CGROUP
 
 
@@ -160,7 +156,7 @@ def _make_control_group() -> None:
                 (group / name).write_text(parent.read_text())
         control = group.parent / "cgroup.subtree_control"
         if control.is_file():
-            control.write_text(" ".join(f"+{one}" for one in (group / "cgroup.controllers").read_text().split()))
+            control.write_text(" ".join(f"+{one}" for one in (group.parent / "cgroup.controllers").read_text().split()))
 
 
 def _remove_control_group() -> None:
