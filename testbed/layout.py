@@ -47,11 +47,6 @@ class State:
     folder: Path
 
     @property
-    def holder(self) -> Path:
-        """The id of the process that holds the namespaces, and when it began."""
-        return self.folder / "holder"
-
-    @property
     def settings_before(self) -> Path:
         """The kernel settings that the kubelet changes, as they were."""
         return self.folder / "kernel-settings.json"
@@ -72,10 +67,6 @@ class State:
     @property
     def network_plugins(self) -> Path:
         return self.folder / "cni"
-
-    @property
-    def images_loaded(self) -> Path:
-        return self.folder / "images"
 
     def kubeconfig(self, user: str) -> Path:
         return self.folder / f"{user}.kubeconfig"

@@ -29,13 +29,13 @@ def begin(state: State) -> None:
     """Make the namespaces, the link to this machine, the control group, and the node's own /var and /run."""
     remembered = {name: (Path("/proc/sys") / name).read_text().strip() for name in KERNEL_SETTINGS}
     state.settings_before.write_text(json.dumps(remembered))
-    unshare = subprocess.Popen(
-        ["unshare", "--fork", "--pid", "--mount-proc", "--mount", "--net", "--ipc", "--uts", "--kill-child",
-         sys.executable, "-m", "testbed.holder"],
-        cwd=HERE.parent, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+    namespaces = ["--pid", "--mount-proc", "--mount", "--net", "--ipc", "--uts"]
+    subprocess.Popen(
+        ["unshare", "--fork", *namespaces, *_hold(state)],
+        cwd=HERE.parent, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
     )  # fmt: skip
-    holder = _first_child(unshare.pid)
-    state.holder.write_text(f"{holder} {_started(holder)}")
+    holder = _wait_for_holder(state)
     _make_control_group()
     _link(holder)
     _own_folders(state)
@@ -82,34 +82,36 @@ def _enter(state: State) -> list[str]:
 
 
 def _holder(state: State) -> int | None:
-    """Return the holder's process id, if that process still is the one that was started."""
-    if not state.holder.is_file():
-        return None
-    pid, _, started = state.holder.read_text().partition(" ")
-    return int(pid) if _started(int(pid)) == started else None
+    """Return the process that holds this cluster's namespaces, found by what it was started as: it cannot be lost."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _arguments(folder)[1:] == _hold(state)[1:]:
+            return int(folder.name)
+    return None
 
 
-def _started(pid: int) -> str | None:
-    """Return when a process began, in ticks since the machine did: with the id, its name for ever."""
+def _hold(state: State) -> list[str]:
+    return [sys.executable, "-m", "testbed.holder", str(state.folder)]
+
+
+def _arguments(process: Path) -> list[str]:
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2].split()
-    except FileNotFoundError:
-        return None
-    return None if fields[0] == "Z" else fields[19]
+        return (process / "cmdline").read_bytes().decode(errors="replace").split("\0")[:-1]
+    except OSError:
+        return []  # it has just ended
 
 
-def _first_child(pid: int) -> int:
-    children = Path(f"/proc/{pid}/task/{pid}/children")
+def _wait_for_holder(state: State) -> int:
     for _ in _moments(ENDS_WITHIN_S):
-        if children.is_file() and (found := children.read_text().split()):
-            return int(found[0])
+        holder = _holder(state)
+        if holder is not None:
+            return holder
     raise TestbedError("cannot make namespaces here: `unshare --pid --net --mount` did not start")
 
 
 def _wait_until_gone(pid: int) -> None:
     """Wait for a process and all in its process namespace: the kernel reaps the first one last."""
     for _ in _moments(ENDS_WITHIN_S):
-        if _started(pid) is None:
+        if not Path(f"/proc/{pid}").exists():
             return
     raise TestbedError(f"process {pid} does not end")
 

@@ -79,7 +79,8 @@ async def test_nothing_is_said_before_everything_was_listed(watched: Watched) ->
 
 
 async def test_a_resource_that_may_not_be_read_does_not_stop_the_others(watched: Watched) -> None:
-    watched.api.failures["poddisruptionbudgets"] = [httpx2.Response(403)] * 200
+    said = 'poddisruptionbudgets.policy is forbidden: User "ai-engine" cannot list resource "poddisruptionbudgets"'
+    watched.api.failures["poddisruptionbudgets"] = [httpx2.Response(403, json={"message": said})] * 200
     watched.api.put("pods", pod("first"))
     watched.source.start()
 
@@ -87,6 +88,8 @@ async def test_a_resource_that_may_not_be_read_does_not_stop_the_others(watched:
 
     assert watched.source.as_of() is not None
     assert list(watched.source.troubles()) == ["poddisruptionbudgets"]
+    assert said in watched.source.troubles()["poddisruptionbudgets"]
+    assert "aegis rbac" in watched.source.troubles()["poddisruptionbudgets"]
 
 
 async def test_a_watch_that_ends_goes_on_where_it_was(watched: Watched) -> None:

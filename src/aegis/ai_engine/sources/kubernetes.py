@@ -42,8 +42,9 @@ PAGE = 500
 _LONGEST_BACK_OFF = timedelta(seconds=30)
 _FIRST_BACK_OFF = timedelta(seconds=1)
 _REFUSED_BACK_OFF = timedelta(minutes=1)
-_GONE, _TOO_MANY, _SERVER_ERROR = 410, 429, 500
-_NOT_FOR_US = (401, 403, 404)
+_GONE = 410
+_FORBIDDEN = 403
+_NOT_FOR_US = (401, 404)
 
 
 def connect(kubeconfig: str = "", *, read_timeout: timedelta = timedelta(seconds=300)) -> httpx2.AsyncClient:
@@ -254,12 +255,24 @@ def _error_of(response: httpx2.Response) -> Exception:
     code = response.status_code
     if code == _GONE:
         return _WatchExpiredError()
-    text = f"the API server answered {code}"
+    text = f"the API server answered {code}{_said(response)}"
+    if code == _FORBIDDEN:
+        return _RefusedError(f"{text}; `aegis rbac` prints the rules that the AI Engine needs")
     if code in _NOT_FOR_US:
         return _RefusedError(text)
     wait = response.headers.get("Retry-After", "")
     retry_after = float(wait) if wait.isdigit() else 1.0
     return TemporaryError(text, retry_after_s=retry_after)
+
+
+def _said(response: httpx2.Response) -> str:
+    """Return what the answer says: of a refusal, whom, which verb, resource and namespace."""
+    try:
+        answer = orjson.loads(response.content)
+    except orjson.JSONDecodeError:
+        return ""
+    message = answer.get("message", "") if isinstance(answer, dict) else ""
+    return f": {message}" if message else ""
 
 
 async def pod_metrics(http: httpx2.AsyncClient) -> AsyncIterator[Mapping[str, Any]]:
