@@ -20,6 +20,7 @@ from testbed.programs import (
     ensure_etcd,
     ensure_kubernetes,
     ensure_packages,
+    module_hash,
     refuse_elsewhere,
 )
 
@@ -100,6 +101,8 @@ class Testbed:
 
     def _say_how_to_use(self) -> None:
         print(f"export KUBECONFIG={self._state.kubeconfig('admin')}")
+        if shutil.which(KUBECTL) is None:
+            print(f"export PATH={self._cache.programs(module_hash())}:$PATH  # there is no other kubectl here")
 
 
 def tell(message: str) -> None:

@@ -479,6 +479,20 @@ async def test_a_person_takes_back_what_was_kept_with_an_order_of_its_own(rig: R
     assert "person:ole order:issued" in await rig.audit(remediation_id)
 
 
+async def test_what_a_person_took_back_is_undone_and_nothing_else_is_tried(rig: Rig) -> None:
+    remediation_id = await rig.propose(ladder=(ScaleWorkload(replicas=4),))
+    await rig.rehearse()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING, Stage.KEPT)
+    await undo(rig, "ole", remediation_id)
+
+    await rig.report(order, Stage.UNDOING, Stage.UNDONE, first=4, reason="a person takes it back")
+
+    found = (await rig.as_("vic").get("/api/v1/remediations")).json()["remediations"]
+    assert [one["state"] for one in found] == ["undone"]
+    assert await rig.notifications("escalated") == []
+
+
 async def test_what_has_no_undo_or_nothing_to_undo_is_a_conflict(rig: Rig) -> None:
     proposed = await rig.propose(id="pro-2", incident_key="another")
     problem_of(await undo(rig, "ole", proposed), 409)

@@ -149,7 +149,8 @@ class Remediator:
         await self._move(tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail)
         if outcome.escalate or then is S.ESCALATED:
             await self._escalate(tx, row, why=outcome.reason, outcome=outcome)
-        if then is S.UNDONE:
+        # Whoever took it back knows of it, and wants nothing else tried instead.
+        if then is S.UNDONE and not await repository.is_taken_back(tx, row):
             await self._after_undone(tx, row, outcome)
 
     async def order_undo(self, tx: Transaction, row: Any, *, by: str) -> str:

@@ -174,6 +174,12 @@ async def claim_work(
     return (await tx.execute(claim.returning(work_items.c.kind, work_items.c.body))).all()
 
 
+async def is_taken_back(tx: AsyncConnection, row: Any) -> bool:
+    """Whether a person has ordered to undo what this remediation did."""
+    undo = (work_items.c.remediation_id == row.id) & (work_items.c.kind == "order") & (work_items.c.id != row.order_id)
+    return (await tx.execute(select(work_items.c.id).where(undo).limit(1))).first() is not None
+
+
 async def finish_work(tx: AsyncConnection, work_id: str) -> bool:
     query = update(work_items).where(work_items.c.id == work_id, work_items.c.done.is_(False))
     return (await tx.execute(query.values(done=True).returning(work_items.c.id))).first() is not None
