@@ -3,13 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
+from tests.unit.cli.conftest import Cli
 from typer.testing import CliRunner
 
 from aegis.catalogue.actions import ACTIONS
 from aegis.cli.main import app
-from aegis.kit.errors import InvalidError
 
 
 def printed(*arguments: str) -> list[dict[str, Any]]:
@@ -60,8 +59,11 @@ def test_only_the_executor_may_change_anything_and_only_what_actions_need() -> N
     assert {verb for _, _, verb in allowed(documents, "aegis-ai-engine")} == reads
 
 
-def test_a_folder_that_lacks_a_services_kubeconfig_is_refused_by_name(tmp_path: Path) -> None:
+def test_a_folder_that_lacks_a_services_kubeconfig_is_refused_by_name(alone: Cli, tmp_path: Path) -> None:
     (tmp_path / "ai-engine.kubeconfig").touch()
 
-    with pytest.raises(InvalidError, match=r"executor\.kubeconfig"):
-        CliRunner().invoke(app, ["up", "--kubeconfig", str(tmp_path)], catch_exceptions=False)
+    assert "executor.kubeconfig" in alone.refuses("up", "--kubeconfig", str(tmp_path))
+
+
+def test_a_machine_gets_the_rights_as_one_list(alone: Cli) -> None:
+    assert alone.json("rbac")["items"] == printed()
