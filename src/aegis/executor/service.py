@@ -94,11 +94,14 @@ class Executor:
 
     async def step(self) -> None:
         """Take every order that is due one step further, then report."""
-        await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
-        await self._each((Stage.ACTING,), self._reconcile)
-        await self._each_with_plan((Stage.SETTLING,), self._settler.look)
-        await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
-        await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
+        async with self._ports.database.transaction() as tx:
+            is_any_due = await repository.is_any_due(tx, now=self._ports.clock.now())
+        if is_any_due:
+            await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
+            await self._each((Stage.ACTING,), self._reconcile)
+            await self._each_with_plan((Stage.SETTLING,), self._settler.look)
+            await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
+            await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
         await self.report()
 
     async def report(self) -> None:

@@ -74,7 +74,12 @@ class Outbox:
         A queue stops at the first message that cannot be delivered now. One that the receiver refuses for good
         is kept with the refusal, out of the way.
         """
-        return sum([await self._flush_queue(database, queue, send) for queue, send in senders.items()])
+        async with database.transaction() as tx:
+            found = select(self._table.c.queue).where(self._table.c.refused.is_(None)).distinct()
+            waiting = set((await tx.execute(found)).scalars())
+        return sum(
+            [await self._flush_queue(database, queue, send) for queue, send in senders.items() if queue in waiting]
+        )
 
     async def _flush_queue(self, database: Database, queue: str, send: Send) -> int:
         delivered = 0

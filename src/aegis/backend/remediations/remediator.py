@@ -102,6 +102,9 @@ class Remediator:
 
     async def step(self) -> None:
         """Do what follows from what was remembered. Each part is one transaction."""
+        async with self.ports.database.transaction() as tx:
+            if not await repository.is_any_open(tx):
+                return
         # First of all: nobody decides or orders anything for an incident that is over.
         await self._cancel_what_resolved()
         await self._rehearse_what_was_proposed()

@@ -9,6 +9,7 @@ from sqlalchemy import desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from aegis.backend.remediations.lifecycle import CONCLUDED
 from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
 from aegis.contracts.approvals import Approval
 from aegis.contracts.outcomes import Outcome
@@ -54,6 +55,12 @@ async def take(tx: AsyncConnection, *states: RemediationState, limit: int = 20) 
         .with_for_update(skip_locked=True)
     )
     return (await tx.execute(query)).all()
+
+
+async def is_any_open(tx: AsyncConnection) -> bool:
+    """Whether any remediation still waits for something."""
+    found = select(remediations.c.id).where(remediations.c.state.not_in(CONCLUDED)).limit(1)
+    return (await tx.execute(found)).first() is not None
 
 
 async def take_one(tx: AsyncConnection, remediation_id: str) -> Any | None:

@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, desc, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -42,14 +42,23 @@ async def find(tx: AsyncConnection, order_id: str, *, locked: bool = False) -> A
     return (await tx.execute(query.with_for_update() if locked else query)).first()
 
 
+def _is_due(now: datetime) -> ColumnElement[bool]:
+    free = or_(journal.c.claimed_until.is_(None), journal.c.claimed_until <= now)
+    return and_(journal.c.look_at <= now, free, journal.c.concluded.is_(False))
+
+
+async def is_any_due(tx: AsyncConnection, *, now: datetime) -> bool:
+    """Whether any order waits to be taken a step further, and no other replica holds it."""
+    return (await tx.execute(select(journal.c.order_id).where(_is_due(now)).limit(1))).first() is not None
+
+
 async def claim(
     tx: AsyncConnection, stages: Collection[str], *, now: datetime, until: datetime, limit: int = 20
 ) -> Sequence[Any]:
     """Take rows in these stages that are due and that no other replica holds."""
-    free = or_(journal.c.claimed_until.is_(None), journal.c.claimed_until <= now)
     due = (
         select(journal.c.order_id)
-        .where(journal.c.stage.in_(list(stages)), journal.c.look_at <= now, free, journal.c.concluded.is_(False))
+        .where(journal.c.stage.in_(list(stages)), _is_due(now))
         .order_by(journal.c.look_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
