@@ -92,25 +92,25 @@ async def test_without_a_credential_nothing_is_answered(rig: Rig) -> None:
         assert "aegis login" in refusal["hint"], path
 
 
-@pytest.mark.parametrize(
-    "credential",
-    [
-        "Bearer nonsense",
-        "Bearer ",
-        "Basic YWRhOmFkYQ==",
-        "Bearer aegis-service.executor.nonsense",
-        "Bearer aegis-service.nobody.x",
-        "Bearer aegis-service.",
-        "session-of-ada",
-    ],
+NO_CREDENTIALS = (
+    "Bearer nonsense",
+    "Bearer ",
+    "Basic YWRhOmFkYQ==",
+    "Bearer aegis-service.executor.nonsense",
+    "Bearer aegis-service.nobody.x",
+    "Bearer aegis-service.",
+    "session-of-ada",
 )
-async def test_a_credential_that_is_none_opens_nothing(rig: Rig, credential: str) -> None:
-    async with rig.client({"Authorization": credential}) as client:
-        for method, path in RULES:
-            answer = await client.request(method, path)
 
-            problem_of(answer, 401)
-            assert answer.headers["www-authenticate"] == "Bearer"
+
+async def test_a_credential_that_is_none_is_as_good_as_none(rig: Rig) -> None:
+    for credential in NO_CREDENTIALS:
+        async with rig.client({"Authorization": credential}) as client:
+            for path in ("/api/v1/me", "/api/v1/work", "/api/v1/people"):
+                answer = await client.get(path)
+
+                problem_of(answer, 401)
+                assert answer.headers["www-authenticate"] == "Bearer"
 
 
 @pytest.mark.parametrize("name", EVERYONE)

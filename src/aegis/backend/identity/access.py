@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 
 from aegis.backend.identity import repository
-from aegis.backend.identity.credentials import SecretChecker, token_hash
+from aegis.backend.identity.credentials import CHECKER, token_hash
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.kit.errors import ForbiddenError, TooManyError, UnauthenticatedError
@@ -21,7 +21,6 @@ class Access:
 
     def __init__(self, ports: BackendPorts) -> None:
         self._ports = ports
-        self._checker = SecretChecker()
         self.principal: Any = Depends(self._principal)
 
     def service(self, *names: str) -> Any:
@@ -71,7 +70,7 @@ class Access:
                 raise TooManyError("too many tries to log in", hint="Wait a minute.")
 
     async def check_password(self, password: str, hashed: str) -> bool:
-        return await self._checker.matches(password, hashed)
+        return await CHECKER.matches(password, hashed)
 
     async def _principal(self, authorization: Annotated[str, Header()] = "") -> Principal:
         scheme, _, token = authorization.partition(" ")
@@ -88,7 +87,7 @@ class Access:
         async with self._ports.database.transaction() as tx:
             hashes = await repository.live_key_hashes(tx, service)
         for hashed in hashes:
-            if await self._checker.matches(token, hashed):
+            if await CHECKER.matches(token, hashed):
                 return Principal(actor=f"service:{service}")
         raise UnauthenticatedError("the service key is not known, or was revoked")
 

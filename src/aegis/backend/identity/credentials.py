@@ -53,3 +53,7 @@ def _is_match(secret: str, hashed: str) -> bool:
         return _HASHER.verify(hashed, secret)
     except (VerificationError, InvalidHashError):
         return False
+
+
+CHECKER = SecretChecker()
+"""This process's: what was checked when it started need not be checked again at the first request."""
