@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import pytest
 import uvloop
 from argon2 import PasswordHasher
+from fastapi.dependencies import models
 
 from aegis.backend.identity import credentials
 from aegis.kit.embedded import postgres
@@ -33,7 +34,18 @@ class Stage:
         return begin(schedule, self.databases, NAME, self.urls)
 
     def run(self, story: Coroutine[Any, Any, T]) -> T:
-        return uvloop.run(story)
+        try:
+            return uvloop.run(story)
+        finally:
+            _forget_dead_services()
+
+
+def _forget_dead_services() -> None:
+    """FastAPI remembers the endpoints of thousands of apps, and with them whole worlds."""
+    for known in vars(models).values():
+        if hasattr(known, "cache_clear"):
+            known.cache_clear()
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -28,9 +28,9 @@ _OPEN = f"""
 SELECT state, count(*) FROM remediations
 WHERE state NOT IN ({", ".join(f"'{one}'" for one in CONCLUDED)}) GROUP BY state
 """  # noqa: S608 (states of our own)
-_PENDING = """
-SELECT (SELECT count(*) FROM outbox)
-     + (SELECT count(*) FROM journal WHERE NOT concluded AND stage NOT IN ('held', 'settling', 'blocked'))
+_UNDER_WAY = """
+SELECT stage, count(*) FROM journal
+WHERE NOT concluded AND NOT (stage = 'held' AND lease_until IS NULL) GROUP BY stage
 """
 _FOR_A_PERSON = "SELECT order_id FROM journal WHERE stage = 'held' AND lease_until IS NULL"
 
@@ -185,8 +185,11 @@ async def still_open(run: Together) -> dict[str, int]:
     )
     if held and found.get("held") == held:
         del found["held"]
-    if pending := await run.journal.fetchval(_PENDING):
-        found["pending"] = int(pending)
+    for stage, count in await run.journal.fetch(_UNDER_WAY):
+        # The Backend may have given up on what the Executor still carries out.
+        found.setdefault("pending" if stage == "received" else stage, int(count))
+    if unsaid := await run.journal.fetchval("SELECT count(*) FROM outbox"):
+        found["pending"] = int(unsaid)
     return found
 
 
