@@ -239,7 +239,7 @@ CASES = (
           does(propose("@entry", {"kind": "evict_pod"}))),
     _case("guardrails: cooldown", _quiet(), does(propose("@entry", RESTART)), over(),
           does(propose("@entry", RESTART))),
-    _case("guardrails: back_off", _quiet(), SCALE, until(S.SETTLING), does(take_back()), until(S.ESCALATED),
+    _case("guardrails: back_off", _quiet(), SCALE, until(S.SETTLING), does(take_back()), until(S.UNDONE),
           does(propose("@entry", RESTART))),
     _case("guardrails: owner_lock", _quiet(), SCALE, until(S.SETTLING), does(propose("@entry", RESTART)), passing(10)),
     _case("guardrails: has_not_failed_before", _quiet(),
