@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import random
+import signal
 import tempfile
 import time
 from collections.abc import Sequence
@@ -44,7 +45,10 @@ def demo(
     chosen = _chosen(find_stories(examples), story)
     # Errors' console: standard output stays one JSON document with `--output json`.
     errors.print(f"seed {drawn}, {len(chosen)} stories; `aegis demo --seed {drawn}` repeats it", highlight=False)
-    endings = asyncio.run(_play_all(chosen, seed=drawn, rate=rate, at_once=at_once, keep=keep))
+    try:
+        endings = asyncio.run(_play_all(chosen, seed=drawn, rate=rate, at_once=at_once, keep=keep))
+    except asyncio.CancelledError:
+        raise typer.Exit(128 + signal.SIGTERM) from None
     if output is Format.JSON:
         print_json(document_of(endings, seed=drawn))
     else:
@@ -72,6 +76,10 @@ async def _play_all(
     stories: Sequence[Story], *, seed: int, rate: float | None, at_once: int, keep: Path | None
 ) -> list[Ending]:
     places = asyncio.Semaphore(at_once)
+    # Whoever ends the demo ends all that it started: a cancelled play tears its stage down.
+    playing = asyncio.current_task()
+    assert playing is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     with contextlib.ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-demo-")))
         folder.mkdir(parents=True, exist_ok=True)
