@@ -1,14 +1,12 @@
 """Schemathesis: whatever fits the OpenAPI description, or just does not, is answered as it says there."""
 
 import asyncio
-import contextlib
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -24,8 +22,8 @@ from aegis.kit.database import Database
 from aegis.kit.http import PROBLEM
 from aegis.simulator.together.people import token_of
 
-EXAMPLES = {schemathesis.GenerationMode.POSITIVE: 4, schemathesis.GenerationMode.NEGATIVE: 2}
-"""Per operation: what fits the description, and what just does not, which costs more to come up with."""
+EXAMPLES = {schemathesis.GenerationMode.POSITIVE: 4, schemathesis.GenerationMode.NEGATIVE: 4}
+"""Per operation: what fits the description, and what just does not."""
 CHECKS = [not_a_server_error, content_type_conformance, response_schema_conformance, status_code_conformance]
 
 
@@ -73,17 +71,24 @@ def explore(operation: Any, mode: Any, headers: dict[str, str]) -> int:
             assert response.headers["content-type"][0] == PROBLEM
             assert {"type", "title", "status", "detail"} <= set(response.json())
 
-    with contextlib.suppress(Unsatisfiable):  # what takes no input can be given none that is wrong
-        answers()
+    answers()
     return asked
+
+
+def can_be_wrong(operation: Any) -> bool:
+    """Whether an operation takes anything that its description could refuse: a path may be any text."""
+    return bool(list(operation.body) or list(operation.query))
 
 
 @pytest.mark.parametrize("mode", EXAMPLES)
 def test_every_operation_answers_as_it_is_described(address: str, mode: Any) -> None:
     schema = schemathesis.openapi.from_url(f"{address}/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) == len(RULES) + len(PUBLIC)
+    if mode is schemathesis.GenerationMode.NEGATIVE:
+        operations = [one for one in operations if can_be_wrong(one)]
 
     asked = [explore(one, mode, credential(one.method.upper(), one.path)) for one in operations]
 
-    assert len(operations) == len(RULES) + len(PUBLIC)
-    assert sum(count > 0 for count in asked) >= len(operations) / 2
+    assert len(asked) > 20
+    assert all(asked)
