@@ -14,7 +14,7 @@ from aegis.backend.counters import OwnCounters
 from aegis.backend.ports import BackendPorts
 from aegis.backend.service import Backend
 from aegis.backend.settings import BackendSettings
-from aegis.contracts.targets import TargetRef, WorkloadRef
+from aegis.contracts.targets import Named, TargetRef, WorkloadRef
 from aegis.kit.clock import VirtualClock
 from aegis.kit.database import Database
 from aegis.kit.embedded import PostgresServer, postgres
@@ -98,12 +98,12 @@ async def _furnish(databases: Databases, server: PostgresServer) -> None:
 class PretendDirectory:
     """Knows the UIDs of workloads, as the AI Engine does."""
 
-    known: dict[str, TargetRef] = field(default_factory=dict)
+    known: dict[str, Named] = field(default_factory=dict)
 
-    def add(self, target: TargetRef) -> None:
-        self.known[str(target.workload)] = target
+    def add(self, target: TargetRef, *, owner: TargetRef | None = None) -> None:
+        self.known[str(target.workload)] = Named(target=target, owner=owner or target)
 
-    async def find(self, workload: WorkloadRef) -> TargetRef:
+    async def find(self, workload: WorkloadRef) -> Named:
         if str(workload) not in self.known:
             raise NotFoundError(f"there is no {workload}")
         return self.known[str(workload)]

@@ -31,7 +31,7 @@ from aegis.contracts.findings import Anomaly, Finding, Severity, Symptom
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.proposals import Proposal
-from aegis.contracts.targets import TargetRef, WorkloadRef
+from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 
 # The first symptoms may come from upstream of the culprit: a cause has to stay the probable one for a moment.
@@ -339,18 +339,17 @@ class Pipeline:
 
     # -- names
 
-    def target(self, ref: WorkloadRef) -> TargetRef | None:
-        """Return the very object that a name means now."""
-        found = self.inventory.find(ref)
-        if found is None:
+    def named(self, ref: WorkloadRef) -> Named | None:
+        """Return the very object that a name means now, and the workload it belongs to."""
+        workload = self.inventory.find(ref)
+        if workload is not None:
+            found = self.inventory.reference(workload)
+            return Named(target=found, owner=found)
+        pod = self.inventory.find_pod(ref.namespace, ref.name) if ref.kind == "Pod" else None
+        if pod is None:
             return None
-        return TargetRef(
-            cluster_id=self._cluster_id,
-            api_version=found.api_version,
-            kind=ref.kind,
-            namespace=ref.namespace,
-            name=ref.name,
-            uid=found.uid,
+        return Named(
+            target=self.inventory.reference(pod), owner=self.inventory.reference(self.inventory.owner_of(pod) or pod)
         )
 
 

@@ -14,7 +14,7 @@ from aegis import __version__
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import AiEnginePorts
 from aegis.ai_engine.settings import AiEngineSettings
-from aegis.contracts.targets import TargetRef, WorkloadRef
+from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.errors import AegisError, NotFoundError, TemporaryError
 from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
@@ -73,8 +73,8 @@ class AiEngine:
             return verdict
 
         @app.get("/api/v1/targets/{namespace}/{kind}/{name}", tags=["targets"])
-        async def target(namespace: str, kind: str, name: str) -> TargetRef:
-            return self._target(namespace, kind, name)
+        async def target(namespace: str, kind: str, name: str) -> Named:
+            return self._named(namespace, kind, name)
 
         @app.get("/api/v1/state", tags=["state"])
         async def state() -> State:
@@ -95,10 +95,10 @@ class AiEngine:
         troubles = self._ports.cluster.troubles()
         return "".join(f"; {resource}: {why}" for resource, why in sorted(troubles.items())[:3])
 
-    def _target(self, namespace: str, kind: str, name: str) -> TargetRef:
+    def _named(self, namespace: str, kind: str, name: str) -> Named:
         cluster_id = self._settings.cluster_id
         ref = WorkloadRef(cluster_id=cluster_id, namespace=namespace, kind=kind, name=name)
-        found = self.pipeline.target(ref)
+        found = self.pipeline.named(ref)
         if found is None:
             raise NotFoundError(f"there is no {ref}", hint="Names and kinds are written as in `kubectl get`.")
         return found

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from aegis.backend.settings import BackendSettings
-from aegis.contracts.targets import TargetRef, WorkloadRef
+from aegis.contracts.targets import Named, WorkloadRef
 from aegis.kit.clock import Clock
 from aegis.kit.database import Database
 from aegis.kit.ids import IdSource
@@ -29,10 +29,10 @@ class Receiver(Protocol):
 
 
 class Directory(Protocol):
-    """Knows the UID of the workload that a person names: the AI Engine, which watches the cluster."""
+    """Knows the UID of the workload or pod that a person names: the AI Engine, which watches the cluster."""
 
-    async def find(self, workload: WorkloadRef) -> TargetRef:
-        """Raises NotFoundError where there is no such workload."""
+    async def find(self, workload: WorkloadRef) -> Named:
+        """Raises NotFoundError where there is no such object."""
         ...
 
 

@@ -54,7 +54,9 @@ def show(remediation_id: str, output: Output = Format.TABLE) -> None:
 
 @app.command()
 def request(
-    workload: Annotated[str, typer.Argument(help="namespace/Kind/name, such as shop/Deployment/web.")],
+    workload: Annotated[
+        str, typer.Argument(help="namespace/Kind/name, such as shop/Deployment/web; a Pod for evict_pod.")
+    ],
     action: Annotated[str, typer.Argument(help="Such as raise_memory or rollback_rollout.")],
     because: Annotated[str, typer.Option(help="Why you want it; kept in the audit trail.")],
     parameter: Annotated[list[str] | None, typer.Option("--set", help="name=value, such as container=web.")] = None,

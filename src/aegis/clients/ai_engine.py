@@ -5,7 +5,7 @@ from urllib.parse import quote
 
 import httpx
 
-from aegis.contracts.targets import TargetRef, WorkloadRef
+from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.http import ask
 
@@ -25,8 +25,8 @@ class AiEngineClient:
         )
         return Verification.model_validate_json(answer.content)
 
-    async def find(self, workload: WorkloadRef) -> TargetRef:
+    async def find(self, workload: WorkloadRef) -> Named:
         """Return the very object that people mean by this name now; NotFoundError where there is none."""
         parts = (workload.namespace, workload.kind, workload.name)
         path = "/api/v1/targets/" + "/".join(quote(part, safe="") for part in parts)
-        return TargetRef.model_validate_json((await ask(self._http, "GET", path)).content)
+        return Named.model_validate_json((await ask(self._http, "GET", path)).content)

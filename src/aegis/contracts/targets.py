@@ -37,6 +37,13 @@ class TargetRef(StrictContract):
         return WorkloadRef(cluster_id=self.cluster_id, namespace=self.namespace or "", kind=self.kind, name=self.name)
 
 
+class Named(StrictContract):
+    """What a name means now: the very object, and the workload that it belongs to; itself, where it is one."""
+
+    target: TargetRef
+    owner: TargetRef
+
+
 Mode = Literal["off", "observe", "approve", "auto"]
 MODES_BY_STRICTNESS: tuple[Mode, ...] = ("off", "observe", "approve", "auto")
 

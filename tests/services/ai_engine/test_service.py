@@ -291,9 +291,22 @@ async def test_a_name_means_the_object_that_has_it_now(rig: Rig) -> None:
         found = (await http.get("/api/v1/targets/shop/Deployment/web")).json()
         missing = await http.get("/api/v1/targets/shop/Deployment/nobody")
 
-    assert (found["uid"], found["api_version"]) == ("uid-web", "apps/v1")
+    assert found["target"] == found["owner"]
+    assert (found["target"]["uid"], found["target"]["api_version"]) == ("uid-web", "apps/v1")
     assert missing.status_code == 404
     assert "there is no shop/Deployment/nobody" in missing.json()["detail"]
+
+
+async def test_a_pods_name_means_that_pod_and_the_workload_it_belongs_to(rig: Rig) -> None:
+    rig.world.deploy("web")
+    await rig.run(5)
+    pod = next(iter(rig.engine.pipeline.inventory.pods.values()))
+
+    async with rig.client() as http:
+        found = (await http.get(f"/api/v1/targets/shop/Pod/{pod.name}")).json()
+
+    assert (found["target"]["kind"], found["target"]["uid"]) == ("Pod", pod.uid)
+    assert (found["owner"]["kind"], found["owner"]["uid"]) == ("Deployment", "uid-web")
 
 
 async def test_its_own_metrics_and_health_are_there(rig: Rig) -> None:

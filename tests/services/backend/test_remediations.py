@@ -147,6 +147,17 @@ async def test_a_person_requests_and_the_target_is_the_object_that_has_the_name_
     assert "person:ole remediation:proposed" in await rig.audit(remediation_id)
 
 
+async def test_a_person_may_name_a_pod_whose_workload_then_owns_what_is_done(rig: Rig) -> None:
+    web = target(cluster_id=CLUSTER)
+    pod = web.model_copy(update={"api_version": "v1", "kind": "Pod", "name": "web-1", "uid": "uid-web-1"})
+    rig.directory.add(pod, owner=web)
+
+    asked = await rig.request(kind="Pod", name="web-1", action={"kind": "evict_pod"})
+
+    proposed = (await rig.show(asked.json()["remediation_id"]))["proposal"]
+    assert (proposed["target"]["uid"], proposed["owner"]["uid"]) == ("uid-web-1", web.uid)
+
+
 async def test_a_request_for_what_is_not_there_says_so(rig: Rig) -> None:
     assert "shop/Deployment/nowhere" in problem_of(await rig.request(name="nowhere"), 404)["detail"]
 

@@ -25,7 +25,6 @@ from aegis.contracts.actions import (
 )
 from aegis.contracts.diagnoses import CauseKind, Hypothesis
 from aegis.contracts.proposals import Proposal
-from aegis.contracts.targets import TargetRef
 
 ACTOR = "service:ai-engine"
 # From here on a restart wins more memory than it costs.
@@ -197,13 +196,13 @@ def proposal_of(
     remedy: Remedy, *, case: Case, probable: Hypothesis, incident_key: str, data_as_of: datetime
 ) -> Proposal:
     """Write the remedy down. The same remedy for the same incident has the same id on every replica."""
-    target = _target(remedy.target, case)
+    target = case.inventory.reference(remedy.target)
     text = f"{incident_key}\0{remedy.action.model_dump_json()}\0{target.uid}\0{remedy.owner.digest}"
     return Proposal(
         id=f"pro-{hashlib.sha256(text.encode()).hexdigest()[:24]}",
         incident_key=incident_key,
         target=target,
-        owner=_target(remedy.owner, case),
+        owner=case.inventory.reference(remedy.owner),
         action=remedy.action,
         cause=probable.cause,
         confidence=probable.confidence,
@@ -233,23 +232,3 @@ def signals_to_verify(case: Case, remedy: Remedy) -> list[Signal]:
 _VERIFIABLE = {
     signal.name for signal in SIGNALS if signal.bad == "high" and signal.unit != "total" and signal.scope == "workload"
 }
-
-
-def _target(view: WorkloadView | PodView, case: Case) -> TargetRef:
-    if isinstance(view, PodView):
-        return TargetRef(
-            cluster_id=case.inventory.cluster_id,
-            api_version="v1",
-            kind="Pod",
-            namespace=view.namespace,
-            name=view.name,
-            uid=view.uid,
-        )
-    return TargetRef(
-        cluster_id=view.ref.cluster_id,
-        api_version=view.api_version,
-        kind=view.ref.kind,
-        namespace=view.ref.namespace,
-        name=view.ref.name,
-        uid=view.uid,
-    )

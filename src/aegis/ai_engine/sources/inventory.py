@@ -19,7 +19,7 @@ from aegis.ai_engine.sources.views import (
     WorkloadView,
     view_of,
 )
-from aegis.contracts.targets import WorkloadRef
+from aegis.contracts.targets import TargetRef, WorkloadRef
 
 EVENTS_MAX = 20_000
 
@@ -98,6 +98,19 @@ class Inventory:
     def find(self, ref: WorkloadRef) -> WorkloadView | None:
         uid = self._uid_of.get(ref)
         return self.workloads.get(uid) if uid is not None else None
+
+    def find_pod(self, namespace: str, name: str) -> PodView | None:
+        return next((pod for pod in self.pods.values() if (pod.namespace, pod.name) == (namespace, name)), None)
+
+    def reference(self, view: WorkloadView | PodView) -> TargetRef:
+        """Return that very object, as an action names it."""
+        if isinstance(view, PodView):
+            api_version, kind, namespace, name = "v1", "Pod", view.namespace, view.name
+        else:
+            api_version, kind, namespace, name = view.api_version, view.ref.kind, view.ref.namespace, view.ref.name
+        return TargetRef(
+            cluster_id=self.cluster_id, api_version=api_version, kind=kind, namespace=namespace, name=name, uid=view.uid
+        )
 
     def owner_of(self, pod: PodView) -> WorkloadView | None:
         """Return the workload that a pod belongs to, through its ReplicaSet."""

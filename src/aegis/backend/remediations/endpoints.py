@@ -194,15 +194,15 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         workload = WorkloadRef(
             cluster_id=ports.settings.cluster_id, namespace=asked.namespace, kind=asked.kind, name=asked.name
         )
-        target = await ports.directory.find(workload)
+        found = await ports.directory.find(workload)
         now = clock.now()
         async with database.transaction() as tx:
-            incident = await incident_repository.find_open(tx, workload)
+            incident = await incident_repository.find_open(tx, found.owner.workload)
             proposal = Proposal(
                 id=ports.ids.new("pro", now),
                 incident_key=incident.key if incident else ports.ids.new("request", now),
-                target=target,
-                owner=target,
+                target=found.target,
+                owner=found.owner,
                 action=asked.action,
                 cause=_cause(incident),
                 confidence=1.0,
