@@ -13,15 +13,20 @@ from aegis.kit.embedded import PostgresServer
 SERVICES = ("backend", "ai_engine", "executor")
 _EMPTY = """
 DO $$
-DECLARE names text;
+DECLARE name text;
 BEGIN
-    SELECT string_agg(format('%I', c.relname), ', ') INTO names
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-    WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
-      AND c.relname <> 'alembic_version';
-    EXECUTE 'TRUNCATE ' || names || ' RESTART IDENTITY CASCADE';
+    SET LOCAL session_replication_role = replica;
+    FOR name IN
+        SELECT format('%I', c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+        WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
+          AND c.relname <> 'alembic_version'
+    LOOP
+        EXECUTE 'DELETE FROM ' || name;
+    END LOOP;
+    PERFORM setval(format('%I.%I', schemaname, sequencename), 1, false) FROM pg_sequences WHERE schemaname = 'public';
 END $$
 """
+"""Deleting a few hundred rows, without triggers, takes a hundredth of the time of TRUNCATE."""
 
 
 @dataclass
