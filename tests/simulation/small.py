@@ -14,7 +14,6 @@ WARM_S = 60.0
 _NAMES = ("web", "cart", "search", "orders", "payments", "profile")
 _WAITS = {"settling": 30.0, "blocked": 60.0, "awaiting_approval": 100.0, "held": 400.0}
 """How long to wait, in seconds, where all that is open only waits: looks and deadlines are seconds apart."""
-_STEP_S = 5.0
 
 
 def shop(seed: int, *, pods: int = 1, workloads: int = 1) -> Guarded:
@@ -61,12 +60,14 @@ def hopeless(made: Schedule, **given: Any) -> Schedule:
     return made.at(10, propose("@entry", SCALE_OUT, **given))
 
 
-async def play_out(run: Together, *, proposals: int = 0, within: timedelta = timedelta(hours=2)) -> None:
+async def play_out(
+    run: Together, *, proposals: int = 0, step_s: float = 5.0, within: timedelta = timedelta(hours=2)
+) -> None:
     """Let time pass until so much was proposed and all that was is over."""
     given_up_at = run.clock.now() + within
     while run.clock.now() < given_up_at:
         open_now = await still_open(run)
         if not open_now and await run.records.fetchval("SELECT count(*) FROM remediations") >= proposals:
             return
-        wait_s = min((_WAITS.get(one, _STEP_S) for one in open_now), default=_STEP_S)
+        wait_s = min((max(step_s, _WAITS.get(one, step_s)) for one in open_now), default=step_s)
         await run.tick(timedelta(seconds=wait_s))

@@ -21,6 +21,8 @@ from aegis.simulator.together.together import KINDS, Together
 
 AWAY = timedelta(seconds=75)
 """For so long a killed replica stays away, longer than its claims: the other one has to finish what it left."""
+STEP_S = 15.0
+"""Every service has a turn so often: claims last four times as long."""
 DEATHS = 2
 """So many of each service in one run, far apart: a run for each boundary would take too long."""
 PARTS = 2
@@ -119,7 +121,7 @@ async def _lived(stage: Stage, story: Story, deadly: Collection[Boundary] = ()) 
         await say("ada", "resume")(run)
         watch = Watch(run, set(deadly))
         await happen(run, made)
-        await play_out(run, proposals=1)
+        await play_out(run, proposals=1, step_s=STEP_S)
         life = await conclude(run)
         deaths = sum(one.deaths for one in run.all_replicas())
         return Run(life, watch, deaths, list(run.network.order_deliveries.values()))
