@@ -18,7 +18,7 @@ from aegis.simulator.together.together import Together
 from aegis.simulator.world.invariants import RULES, judge
 from aegis.simulator.world.invariants.evidence import Evidence, Ruling
 
-BUSY_TICK_S, WAITING_TICK_S, IDLE_TICK_S, LONG_TICK_S = 5.0, 10.0, 15.0, 400.0
+BUSY_TICK_S, WAITING_TICK_S, IDLE_TICK_S, LONG_TICK_S = 5.0, 15.0, 20.0, 400.0
 VERDICTS_FOR_S = 200.0
 """So long after the last event the AI Engine still gives verdicts; then it is gone, and all must end without it."""
 LONGEST_S = 5 * 3600.0
