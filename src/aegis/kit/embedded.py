@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -19,15 +20,25 @@ START_SECONDS = 30
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 _FEW_ITERATIONS = "scram_iterations=1"  # there is nothing to guess about random passwords, so connecting may be quick
 
+_PORTS = range(10_000, 30_000)
+"""Below what systems draw from for outgoing connections."""
+_TRIES = 100
+
 
 def free_port(preferred: int = 0) -> int:
-    """Return `preferred` if nobody listens there, else any free port of the loopback interface."""
-    for candidate in (preferred, 0):
+    """Return `preferred` if nobody listens there, else any free port of the loopback interface.
+
+    Not one that the system would hand out: between now and when it is listened on, somebody's connection, or another
+    of us, would be given the same.
+    """
+    drawn = random.SystemRandom()
+    for candidate in (preferred, *(drawn.choice(_PORTS) for _ in range(_TRIES))):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with contextlib.suppress(OSError):
-                probe.bind(("127.0.0.1", candidate))
-                return int(probe.getsockname()[1])
+                if candidate:
+                    probe.bind(("127.0.0.1", candidate))
+                    return candidate
     raise OSError("no free port on 127.0.0.1")
 
 

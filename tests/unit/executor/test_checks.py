@@ -151,6 +151,17 @@ def test_unhealthy_pods_cost_nothing_and_healthy_ones_count() -> None:
     assert blast_radius_is_small(Disturbance(healthy_pods=0, of_healthy_pods=0, at_once=0), found) is None
 
 
+def test_too_few_healthy_pods_block_for_now_and_too_many_disturbed_refuse_for_good() -> None:
+    found = facts()
+
+    for_now = blast_radius_is_small(Disturbance(healthy_pods=2, of_healthy_pods=2, at_once=1), found)
+    for_good = blast_radius_is_small(Disturbance(healthy_pods=3, of_healthy_pods=3, at_once=2), found)
+
+    assert for_now is not None
+    assert for_good is not None
+    assert (for_now.verdict, for_good.verdict) == (BLOCKED, REFUSED)
+
+
 def test_an_old_rollout_is_not_to_blame() -> None:
     old = [replicaset("old", revision=1), replicaset("new", revision=2, created=NOW - timedelta(days=3))]
 

@@ -6,7 +6,7 @@ from aegis.catalogue.actions import MEMORY_FACTOR_MAX
 from aegis.contracts.actions import RaiseMemory as Request
 from aegis.contracts.plans import Disturbance
 from aegis.contracts.proposals import Proposal
-from aegis.executor.actions.base import CannotPlanError, Draft, FieldEdit, edit_object, redacted
+from aegis.executor.actions.base import CannotPlanError, Draft, FieldEdit, edit_object, redacted, taken_away_at_once
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.guardrails.quantities import bytes_of, mebibytes
 
@@ -41,5 +41,5 @@ class RaiseMemory:
             undo=undo,
             changes=redacted(edits),
             undo_changes=redacted(edits, reverse=True),
-            disturbance=Disturbance(healthy_pods=healthy, of_healthy_pods=healthy, at_once=1),
+            disturbance=Disturbance(healthy_pods=healthy, of_healthy_pods=healthy, at_once=taken_away_at_once(facts)),
         )

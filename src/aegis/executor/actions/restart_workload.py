@@ -3,7 +3,7 @@
 from aegis.contracts.actions import RestartWorkload as Request
 from aegis.contracts.plans import Disturbance
 from aegis.contracts.proposals import Proposal
-from aegis.executor.actions.base import ABSENT, Draft, FieldEdit, edit_object, redacted
+from aegis.executor.actions.base import ABSENT, Draft, FieldEdit, edit_object, redacted, taken_away_at_once
 from aegis.executor.guardrails.facts import Facts
 
 RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
@@ -25,20 +25,5 @@ class RestartWorkload:
             request=request,
             undo=None,
             changes=redacted(edits),
-            disturbance=Disturbance(healthy_pods=healthy, of_healthy_pods=healthy, at_once=_at_once(facts)),
+            disturbance=Disturbance(healthy_pods=healthy, of_healthy_pods=healthy, at_once=taken_away_at_once(facts)),
         )
-
-
-def _at_once(facts: Facts) -> int:
-    """Return how many pods the rolling update takes away at a time."""
-    assert facts.target is not None
-    spec = facts.target["spec"]
-    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
-    if strategy.get("type") == "Recreate":
-        return len(facts.pods)
-    rolling = strategy.get("rollingUpdate") or {}
-    unavailable = rolling.get("maxUnavailable", "25%" if facts.target["kind"] == "Deployment" else 1)
-    replicas = spec.get("replicas", len(facts.pods))
-    if isinstance(unavailable, str) and unavailable.endswith("%"):
-        return int(replicas * float(unavailable[:-1]) / 100)  # Kubernetes rounds down
-    return int(unavailable)

@@ -19,6 +19,7 @@ from aegis.executor.guardrails.facts import (
     Confirmation,
     Facts,
     Freeze,
+    Limits,
     Object,
     controller_of,
     is_ready,
@@ -270,13 +271,23 @@ def blast_radius_is_small(disturbance: Disturbance, facts: Facts) -> No | None:
     healthy = disturbance.of_healthy_pods
     if disturbance.at_once == 0 or healthy == 0:
         return None
-    most = max(1, int(healthy * facts.limits.disturb_share))
-    if disturbance.at_once > most:
-        return refused(f"it would take away {disturbance.at_once} of {healthy} healthy pods at once; {most} at most")
-    wanted = (facts.owner or {}).get("spec", {}).get("replicas", healthy)
-    left = healthy - disturbance.at_once
-    if wanted > 1 and left < facts.limits.healthy_minimum * healthy:
-        return refused(f"only {left} of {healthy} healthy pods would be left")
+    wanted = int((facts.owner or {}).get("spec", {}).get("replicas", healthy))
+    reason = _too_many(disturbance.at_once, healthy=healthy, wanted=wanted, limits=facts.limits)
+    if reason is None:
+        return None
+    # What would be too many even of all its pods is too many for good; pods may become healthy again.
+    at_best = max(healthy, wanted)
+    for_good = _too_many(disturbance.at_once, healthy=at_best, wanted=wanted, limits=facts.limits) is not None
+    return refused(reason) if for_good else _blocked(reason)
+
+
+def _too_many(at_once: int, *, healthy: int, wanted: int, limits: Limits) -> str | None:
+    most = max(1, int(healthy * limits.disturb_share))
+    if at_once > most:
+        return f"it would take away {at_once} of {healthy} healthy pods at once; {most} at most"
+    left = healthy - at_once
+    if wanted > 1 and left < limits.healthy_minimum * healthy:
+        return f"only {left} of {healthy} healthy pods would be left"
     return None
 
 
