@@ -63,7 +63,7 @@ class AiEngineSettings(BaseSettings):
             if "CHANGE_ME" in getattr(self, name).get_secret_value().upper()
         ]
         if placeholders:
-            raise ValueError(f"{', '.join(placeholders)} still holds a placeholder: run `aegis secrets generate`")
+            raise ValueError(f"{', '.join(placeholders)} still holds a placeholder: give it a secret of its own")
         return self
 
     @property

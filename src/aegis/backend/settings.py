@@ -71,5 +71,5 @@ class BackendSettings(BaseSettings):
             ]
             if placeholders:
                 names = ", ".join(f"AEGIS_{name.upper()}" for name in placeholders)
-                raise ValueError(f"{names} still holds a placeholder: run `aegis secrets generate`")
+                raise ValueError(f"{names} still holds a placeholder: give it a secret of its own")
         return self

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from cryptography.exceptions import InvalidTag
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
 
@@ -27,6 +26,7 @@ from aegis.executor.orders.rehearse import Rehearser
 from aegis.executor.orders.settle import Settler
 from aegis.executor.orders.undo import Undoer
 from aegis.executor.ports import ExecutorPorts, WriteRefusedError
+from aegis.kit.errors import TemporaryError
 from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
 
 log = logging.getLogger(__name__)
@@ -53,6 +53,7 @@ class Executor:
         cipher = PlanCipher(base64.b64decode(ports.settings.data_key.get_secret_value()))
         eyes, recorder = parts.eyes(ports), Recorder(ports)
         self._rehearser = parts.rehearser(ports, eyes, cipher)
+        self._recorder = recorder
         self._receiver = Receiver(ports, cipher, recorder)
         self._beginner = parts.beginner(ports, eyes, cipher, self._rehearser, recorder)
         self._undoer = parts.undoer(ports, eyes, recorder)
@@ -93,16 +94,19 @@ class Executor:
             await self._ports.backend.report_announced([announcement.id])
 
     async def step(self) -> None:
-        """Take every order that is due one step further, then report."""
+        """Take every order that is due one step further, then report; one that fails keeps no other from its turn."""
+        failed: list[Exception] = []
         async with self._ports.database.transaction() as tx:
             is_any_due = await repository.is_any_due(tx, now=self._ports.clock.now())
         if is_any_due:
-            await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
-            await self._each((Stage.ACTING,), self._reconcile)
-            await self._each_with_plan((Stage.SETTLING,), self._settler.look)
-            await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
-            await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
+            failed += await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
+            failed += await self._each((Stage.ACTING,), self._reconcile)
+            failed += await self._each_with_plan((Stage.SETTLING,), self._settler.look)
+            failed += await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
+            failed += await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
         await self.report()
+        if failed:
+            raise next((error for error in failed if not isinstance(error, TemporaryError)), failed[0])
 
     async def report(self) -> None:
         backend = self._ports.backend
@@ -136,21 +140,36 @@ class Executor:
     async def _reconcile(self, row: Any) -> None:
         await self._beginner.reconcile(row)
 
-    async def _each(self, stages: tuple[str, ...], handle: Callable[[Any], Coroutine[Any, Any, None]]) -> None:
+    async def _each(
+        self, stages: tuple[str, ...], handle: Callable[[Any], Coroutine[Any, Any, None]]
+    ) -> list[Exception]:
+        """Handle what is due in these stages; return what went wrong."""
         now = self._ports.clock.now()
         async with self._ports.database.transaction() as tx:
             rows = await repository.claim(tx, stages, now=now, until=now + self._ports.settings.claim_lifetime)
+        failed: list[Exception] = []
         for row in rows:
-            await handle(row)
+            try:
+                await handle(row)
+            except Exception as error:  # noqa: BLE001 - `step` raises it, when all others had their turn
+                failed.append(error)
+        return failed
 
-    async def _each_with_plan(self, stages: tuple[str, ...], handle: Handle) -> None:
+    async def _each_with_plan(self, stages: tuple[str, ...], handle: Handle) -> list[Exception]:
         async def with_plan(row: Any) -> None:
             plan = await self._beginner.kept_plan(row)
             if plan is None:
-                raise InvalidTag  # somebody altered our database: say so loudly, and touch nothing
-            await handle(row, plan)
+                await self._hand_over_unreadable(row)
+            else:
+                await handle(row, plan)
 
-        await self._each(stages, with_plan)
+        return await self._each(stages, with_plan)
+
+    async def _hand_over_unreadable(self, row: Any) -> None:
+        """Somebody altered our database, or the key is another one: touch nothing, and call a person."""
+        reason = f"it was {row.stage}, and its plan cannot be read any more: look at the target yourself"
+        async with self._ports.database.transaction() as tx:
+            await self._recorder.move(tx, row, Stage.ESCALATED, reason=reason, escalate=True)
 
     async def _witness(self) -> None:
         """Countersign the Backend's newest checkpoint, so that it cannot tell another story later."""

@@ -101,7 +101,7 @@ class ExecutorSettings(BaseSettings):
             left = [name for name, value in secrets.items() if "CHANGE_ME" in value.get_secret_value().upper()]
             if left:
                 names = ", ".join(f"AEGIS_{name.upper()}" for name in left)
-                raise ValueError(f"{names} still holds a placeholder: run `aegis secrets generate`")
+                raise ValueError(f"{names} still holds a placeholder: give it a secret of its own")
         if len(base64.b64decode(self.data_key.get_secret_value())) != DATA_KEY_BYTES:
             raise ValueError(f"AEGIS_DATA_KEY must be {DATA_KEY_BYTES} bytes in base64")
         return self

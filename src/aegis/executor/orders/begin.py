@@ -8,6 +8,7 @@ from typing import Any
 from cryptography.exceptions import InvalidTag
 
 from aegis.contracts.actions import ActionKind
+from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import CheckResult, CheckVerdict
@@ -26,6 +27,7 @@ from aegis.kit.errors import TemporaryError
 log = logging.getLogger(__name__)
 
 PAST_LOOKED_AT = timedelta(hours=2)
+"""Long enough for every back-off; longer where a setting looks further back."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,10 @@ class Beginner:
         plan = await self.kept_plan(row)
         if plan is None:
             await self._conclude(row, Stage.REFUSED, "this Executor never made such a plan", guardrail="plan")
+            return
+        if not is_plan_for(order, plan):
+            reason = f"the plan is to {plan.shown.summary}, and the order asks for something else"
+            await self._conclude(row, Stage.REFUSED, reason, guardrail="plan")
             return
         no = await self._checked_again(order, plan)
         if no is not None:
@@ -119,7 +125,7 @@ class Beginner:
     async def _checked_again(self, order: Order, plan: KeptPlan) -> CheckResult | None:
         """Return the check that says no now, whatever it said at the rehearsal."""
         try:
-            facts = await self.eyes.look(order.proposal, rehearsing=False, approvals=order.approvals)
+            facts = await self.eyes.look(order.proposal, rehearsing=False, approvals=consents(order))
             results = run_checks(order.proposal, facts)
             no = strictest(results)
             if no is not None:
@@ -139,8 +145,9 @@ class Beginner:
         async with self.ports.database.transaction() as tx:
             await repository.lock_reservations(tx)
             now = self.ports.clock.now()
-            past = await repository.past_actions(tx, since=now - PAST_LOOKED_AT, besides=row.order_id)
             settings = self.ports.settings
+            looked_at = max(PAST_LOOKED_AT, settings.cooldown, settings.budget_window)
+            past = await repository.past_actions(tx, since=now - looked_at, besides=row.order_id)
             limits = ReservationLimits(settings.cooldown, settings.budget, settings.budget_window)
             no = taken(past, owner_uid=row.owner_uid, action=order.proposal.action.kind, now=now, limits=limits)
             if no is None:
@@ -185,3 +192,19 @@ class Beginner:
     async def _conclude(self, row: Any, stage: Stage, reason: str, **values: Any) -> None:
         async with self.ports.database.transaction() as tx:
             await self.recorder.move(tx, row, stage, reason=reason, **values)
+
+
+def is_plan_for(order: Order, plan: KeptPlan) -> bool:
+    """Whether what the checks look at, which the order names, is what the plan's bytes would change."""
+    asked, shown = order.proposal, plan.shown
+    return (asked.target, asked.owner, asked.action.kind) == (shown.target, shown.owner, shown.action)
+
+
+def consents(order: Order) -> tuple[Approval, ...]:
+    """Return each yes to exactly this order's plan: one to another plan, however well signed, consents to nothing."""
+    return tuple(
+        one
+        for one in order.approvals
+        if one.verdict is Verdict.APPROVED
+        and (one.plan_hash, one.remediation_id) == (order.plan_hash, order.remediation_id)
+    )

@@ -1,7 +1,7 @@
 """Read the cluster around a target, as the checks need it: once, now."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from zoneinfo import ZoneInfo
@@ -30,6 +30,8 @@ _NONSENSE = (
     yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError, OSError, OverflowError, RecursionError,
 )  # fmt: skip
 """What comes of reading what people may have written: no mapping, no number, no cron, no time zone, no key."""
+_KEYS = frozenset({"paused", "reason", "freeze", "policy-floor", "approver-keys"})
+_FREEZE_KEYS = frozenset({"name", "cron", "timeZone", "minutes", "namespaces"})
 _CONFIRMATIONS = {
     Judgement.BETTER: Confirmation.GONE,
     Judgement.NOT_YET: Confirmation.STILL_SO,
@@ -171,18 +173,32 @@ def _patterns(text: str) -> tuple[str, ...]:
 
 
 def _with_config_map(switches: Switches, data: dict[str, str]) -> Switches:
-    """Read the operator's ConfigMap; one that cannot be understood stops like one that says stop."""
+    """Read the operator's ConfigMap; one that cannot be understood stops like one that says stop.
+
+    A misspelled key is not understood either: whoever wrote `pause` for `paused` must not believe that we stopped.
+    """
     try:
+        _only(_KEYS, data)
         return replace(
             switches,
             operator_paused=data.get("paused", "false").strip().lower() not in ("false", "no", "0", ""),
             operator_reason=data.get("reason", ""),
             freezes=tuple(_freeze(entry) for entry in yaml.safe_load(data.get("freeze", "")) or []),
-            floor={str(key): int(value) for key, value in (yaml.safe_load(data.get("policy-floor", "")) or {}).items()},
+            floor=_floor(yaml.safe_load(data.get("policy-floor", "")) or {}),
             approver_keys=_approver_keys(yaml.safe_load(data.get("approver-keys", "")) or {}),
         )
     except _NONSENSE as error:
         return replace(switches, operator_paused=None, unreadable=f"the ConfigMap makes no sense: {error!r}")
+
+
+def _only(known: frozenset[str], found: Mapping[str, object]) -> None:
+    unknown = sorted(str(key) for key in found if key not in known)
+    if unknown:
+        raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
+
+
+def _floor(found: dict[object, object]) -> dict[str, int]:
+    return {ActionKind(str(action)).value: int(str(needed)) for action, needed in found.items()}
 
 
 def _approver_keys(found: dict[object, object]) -> dict[str, str]:
@@ -193,6 +209,7 @@ def _approver_keys(found: dict[object, object]) -> dict[str, str]:
 
 
 def _freeze(entry: dict[str, object]) -> Freeze:
+    _only(_FREEZE_KEYS, entry)
     cron, zone = str(entry["cron"]), str(entry.get("timeZone", "UTC"))
     ZoneInfo(zone)  # raises KeyError for one that does not exist
     if not croniter.is_valid(cron):

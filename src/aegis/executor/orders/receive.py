@@ -3,6 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from pydantic import ValidationError
 
@@ -17,6 +18,13 @@ from aegis.executor.ports import ExecutorPorts
 log = logging.getLogger(__name__)
 
 AUDIENCE = "executor"
+LONGEST_ORDER = timedelta(minutes=15)
+"""No order waits longer than this here, whatever it says of itself."""
+
+
+def waits_until(order: Order, *, now: datetime) -> datetime:
+    """Return when an order that has come just now expires."""
+    return min(order.expires_at, now + LONGEST_ORDER)
 
 
 @dataclass(frozen=True)
@@ -53,7 +61,7 @@ class Receiver:
             "order": payload,
             "stage": repository.RECEIVED,
             "received_at": now,
-            "expires_at": order.expires_at,
+            "expires_at": waits_until(order, now=now),
             "look_at": now,
             "worse_looks": 0,
             "reports": 0,
