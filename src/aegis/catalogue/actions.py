@@ -42,11 +42,6 @@ class ActionFacts:
     lease: timedelta | None = None
     """A change meant to be temporary is given back after this at the latest."""
 
-    @property
-    def disturbs_pods(self) -> bool:
-        """Whether pods that are healthy may be taken away by it."""
-        return self.kind is not ActionKind.SCALE_WORKLOAD
-
 
 _ROLLABLE = frozenset({"Deployment", "StatefulSet", "DaemonSet"})
 _PATCH_ROLLABLE = tuple(

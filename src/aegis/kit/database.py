@@ -12,11 +12,10 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
-from alembic import command
 from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, event, text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
@@ -189,15 +188,6 @@ def _in_short(statement: str) -> str:
         return f"{words[0]} {words[2]}"
     assignments = statement.partition(" SET ")[2].partition(" WHERE ")[0]
     return f"UPDATE {words[1]} ({' '.join(re.findall(r'([a-z_]+)=', assignments))})"
-
-
-def write_revision(package: str, metadata: MetaData, url: str, message: str) -> None:
-    """For developers: write the next migration from the difference between `metadata` and a database."""
-    config = Config()
-    config.set_main_option("script_location", f"{package}:migrations")
-    config.set_main_option("sqlalchemy.url", url)
-    config.attributes["metadata"] = metadata
-    command.revision(config, message=message, autogenerate=True)
 
 
 def _upgrade(connection: Connection, config: Config) -> None:

@@ -42,7 +42,6 @@ class Inventory:
         self._pods_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._revisions_of: dict[str, dict[str, None]] = defaultdict(dict)
         self._uid_of: dict[WorkloadRef, str] = {}
-        self._slices_of: dict[tuple[str, str], dict[str, None]] = defaultdict(dict)
         self._kept: dict[type[View], dict[str, Any]] = {
             PodView: self.pods,
             RevisionView: self.revisions,
@@ -80,8 +79,6 @@ class Inventory:
             self._revisions_of[view.owner.uid][view.uid] = None
         elif isinstance(view, WorkloadView):
             self._uid_of[view.ref] = view.uid
-        elif isinstance(view, EndpointSliceView):
-            self._slices_of[view.namespace, view.service][view.uid] = None
 
     def _unlink(self, view: View) -> None:
         if isinstance(view, PodView) and view.owner is not None:
@@ -90,8 +87,6 @@ class Inventory:
             self._revisions_of[view.owner.uid].pop(view.uid, None)
         elif isinstance(view, WorkloadView) and self._uid_of.get(view.ref) == view.uid:
             del self._uid_of[view.ref]
-        elif isinstance(view, EndpointSliceView):
-            self._slices_of[view.namespace, view.service].pop(view.uid, None)
 
     # -- ownership
 
@@ -152,13 +147,6 @@ class Inventory:
         return None
 
     # -- services
-
-    def ready_endpoints(self, service: ServiceView) -> list[str]:
-        slices = self._slices_of.get((service.namespace, service.name), ())
-        return [pod for uid in slices for pod in self.slices[uid].ready_pods]
-
-    def has_slices(self, service: ServiceView) -> bool:
-        return bool(self._slices_of.get((service.namespace, service.name)))
 
     def workloads_behind(self, service: ServiceView) -> list[WorkloadView]:
         if not service.selector:

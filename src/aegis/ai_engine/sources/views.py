@@ -491,8 +491,6 @@ _READERS: Mapping[str, Callable[[Object], "View"]] = {
     "namespaces": _namespace,
 }
 
-RESOURCES = (*WORKLOADS, *_READERS)
-
 
 def _parts(object: Object) -> tuple[Object, Object, Object]:
     return object["metadata"], object.get("spec") or {}, object.get("status") or {}

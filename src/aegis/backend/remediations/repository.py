@@ -68,17 +68,6 @@ async def take_one(tx: AsyncConnection, remediation_id: str) -> Any | None:
     return (await tx.execute(query)).first()
 
 
-async def take_for_incident(
-    tx: AsyncConnection, incident_key: str, states: Collection[RemediationState]
-) -> Sequence[Any]:
-    query = (
-        select(remediations)
-        .where(remediations.c.incident_key == incident_key, remediations.c.state.in_(list(states)))
-        .with_for_update()
-    )
-    return (await tx.execute(query)).all()
-
-
 async def move(
     tx: AsyncConnection, remediation_id: str, *, now_in: RemediationState, to: RemediationState, **values: Any
 ) -> bool:

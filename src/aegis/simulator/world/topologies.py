@@ -106,9 +106,6 @@ class Topology:
     def programs(self) -> dict[str, Program]:
         return {part.image: part.program for part in self.parts}
 
-    def of_role(self, role: str) -> list[Part]:
-        return [part for part in self.parts if part.role == role]
-
     def manifests(self) -> list[tuple[Resource, Object]]:
         """Return the objects to create, in order."""
         namespaces = sorted({part.namespace for part in self.parts})

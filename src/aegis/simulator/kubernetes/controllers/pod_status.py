@@ -43,7 +43,6 @@ class PodView:
     started_at: datetime
     pod_ip: str = ""
     has_sandbox: bool = False
-    is_over: bool = False
 
 
 def status_of(pod: Object, view: PodView, containers: Sequence[ContainerView], now: datetime) -> Object:

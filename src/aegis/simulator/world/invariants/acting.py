@@ -22,7 +22,6 @@ STALE_AFTER = timedelta(seconds=45)
 STORM_SEEN_AFTER = timedelta(seconds=90)
 MODE = "aegis.dev/mode"
 _ENDS = ("kept", "held", "released", "undone", "escalated", "refused")
-_OUR_SERVICES = "system:serviceaccount:aegis:"
 
 
 def only_the_executor_writes(found: Evidence) -> Ruling:
