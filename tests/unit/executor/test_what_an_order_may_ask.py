@@ -5,6 +5,7 @@ from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
+import httpx2
 import pytest
 from tests.builders import NOW, plan, proposal, target
 
@@ -13,6 +14,7 @@ from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.orders import Order
 from aegis.contracts.work import Pause
 from aegis.executor.actions.base import JSON_PATCH
+from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.guardrails.facts import Switches
 from aegis.executor.journal.plan import ExactPlan, KeptPlan
 from aegis.executor.orders.begin import consents, is_plan_for
@@ -21,6 +23,9 @@ from aegis.executor.orders.receive import waits_until
 from aegis.executor.ports import ExactRequest
 from aegis.executor.settings import ExecutorSettings
 
+SETTINGS = ExecutorSettings.model_validate(
+    {"backend_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
+)
 KEPT = KeptPlan(ExactPlan("ord-1", "uid-web", ExactRequest("PATCH", "/", JSON_PATCH, b"[]"), None), plan())
 
 
@@ -89,10 +94,7 @@ class Operator:
 
 async def switches(**data: str) -> Switches:
     operator = Operator({key.replace("_", "-"): text for key, text in data.items()})
-    settings = ExecutorSettings.model_validate(
-        {"backend_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
-    )
-    ports: Any = SimpleNamespace(settings=settings, cluster=operator, backend=operator)
+    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=operator, backend=operator)
     return await Eyes(ports).switches()
 
 
@@ -119,3 +121,9 @@ async def test_a_misspelled_guardrail_stops_and_is_named(data: dict[str, str], u
 
     assert found.operator_paused is None
     assert unknown in found.unreadable
+
+
+async def test_an_object_of_a_kind_we_have_nothing_to_do_with_is_not_there_for_us() -> None:
+    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=KubernetesCluster(http=httpx2.AsyncClient()))
+
+    assert await Eyes(ports).read(target().model_copy(update={"api_version": "batch/v1", "kind": "Job"})) is None

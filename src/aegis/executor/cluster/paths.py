@@ -17,6 +17,10 @@ _PLURALS = {
 WORKLOAD_KINDS = ("Deployment", "StatefulSet", "DaemonSet")
 
 
+def is_known(api_version: str, kind: str) -> bool:
+    return (api_version, kind) in _PLURALS
+
+
 def path_of(api_version: str, kind: str, namespace: str | None, name: str | None = None, subresource: str = "") -> str:
     """Return an object's or a collection's path.
 

@@ -15,6 +15,7 @@ from aegis.contracts.approvals import Approval
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.targets import TargetRef
 from aegis.contracts.verifications import Judgement, VerificationRequest
+from aegis.executor.cluster.paths import is_known
 from aegis.executor.guardrails.checks import is_stale
 from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Object, Switches, controller_of
 from aegis.executor.journal import repository
@@ -93,6 +94,9 @@ class Eyes:
         return _CONFIRMATIONS[answer.judgement]
 
     async def read(self, ref: TargetRef) -> Object | None:
+        """Return the object; None where there is none, or none that we have anything to do with."""
+        if not is_known(ref.api_version, ref.kind):
+            return None
         return await self._ports.cluster.read(ref.api_version, ref.kind, ref.namespace, ref.name)
 
     async def switches(self) -> Switches:
