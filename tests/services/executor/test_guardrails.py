@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 from tests.services.executor.rig import Rig, killed, unready
 
 from aegis.contracts.actions import (
@@ -20,8 +21,9 @@ from aegis.contracts.actions import (
     RollbackRollout,
     ScaleWorkload,
 )
+from aegis.contracts.approvals import Approval, Verdict, consent_bytes
 from aegis.contracts.outcomes import Stage
-from aegis.contracts.plans import RehearsalStatus
+from aegis.contracts.plans import Plan, RehearsalStatus
 from aegis.contracts.verifications import Judgement
 from aegis.executor.guardrails.checks import CHECKS
 from aegis.executor.guardrails.preflight import PREFLIGHT
@@ -29,7 +31,9 @@ from aegis.executor.guardrails.reservations import RESERVATIONS
 from aegis.executor.journal import repository
 from aegis.executor.ports import Cluster, ExactRequest, Object
 from aegis.kit.database import Database
+from aegis.kit.signing import PrivateKey
 from aegis.simulator.kubernetes.errors import ApiError
+from aegis.simulator.kubernetes.objects import copy_of
 from aegis.simulator.kubernetes.resources import (
     DEPLOYMENTS,
     HPAS,
@@ -40,6 +44,7 @@ from aegis.simulator.kubernetes.resources import (
     RESOURCEQUOTAS,
 )
 
+ANN = PrivateKey(bytes(range(32)))
 Disturb = Callable[[Rig], Awaitable[None] | None]
 
 
@@ -203,11 +208,14 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
         Proof(backend(paused=True), ends=BLOCKED),
         Proof(config(paused="true", reason="on call"), ends=BLOCKED),
         Proof(config(paused="perhaps"), ends=BLOCKED),
+        Proof(config(pause="true"), ends=BLOCKED),
         Proof(config(freeze="what is this"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '0 3 * * *', minutes: 5, timezone: Europe/Berlin}]"), ends=BLOCKED),
         Proof(config(freeze="[{cron: '* * * * *', minutes: 5, namespaces: shop}]"), ends=BLOCKED),
         Proof(config(freeze="[{cron: '* * * * *', minutes: .inf}]"), ends=BLOCKED),
         Proof(config(freeze="[{cron: '* * * * *', minutes: 5, timeZone: Europe}]"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rollout"), ends=BLOCKED),
+        Proof(config(policy_floor="rollback_rolout: 1"), ends=BLOCKED),
         Proof(config(approver_keys="person:ann: none"), ends=BLOCKED),
     ],
     "no_storm": [Proof(storm, ends=BLOCKED)],
@@ -458,7 +466,137 @@ async def test_a_plan_that_was_altered_in_our_own_database_is_refused(rig: Rig) 
     assert rig.written == []
 
 
+async def test_what_was_done_by_a_plan_that_cannot_be_read_any_more_is_handed_to_a_person(rig: Rig) -> None:
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+    await rig.give(order)
+    async with rig.database.transaction() as tx:
+        await tx.exec_driver_sql("UPDATE plans SET body = set_byte(body, 40, 255 - get_byte(body, 40))")
+
+    await rig.pass_time(seconds=6)
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
+    assert len(rig.written) == 1
+
+
+async def test_an_order_that_cannot_be_handled_keeps_no_other_from_its_turn(rig: Rig) -> None:
+    proposal = rig.proposal()
+    broken, sound = [rig.order(proposal, await rig.plan(proposal)) for _ in range(2)]
+    rig.backend.paused = True
+    await rig.give(broken, sound)
+    async with rig.database.transaction() as tx:
+        await tx.exec_driver_sql(
+            f"UPDATE journal SET \"order\" = '', look_at = look_at - interval '1 s' WHERE order_id = '{broken.id}'"
+        )
+
+    rig.backend.paused = False
+    await rig.pass_time(seconds=6)
+    with pytest.raises(ValidationError):
+        await rig.executor.step()
+
+    assert len(rig.written) == 1
+    outcome = rig.outcome(sound)
+    assert outcome is not None
+    assert outcome.stage is Stage.SETTLING
+
+
+async def test_a_plan_for_one_object_is_not_carried_out_by_an_order_for_another(rig: Rig) -> None:
+    plan = await rig.plan(rig.proposal())
+    rig.store.create(NAMESPACES, {"metadata": {"name": "else", "labels": {"aegis.dev/mode": "auto"}}})
+    other = copy_of(rig.find(DEPLOYMENTS, "web"))
+    other["metadata"] = {"name": "web", "namespace": "else"}
+    rig.store.create(DEPLOYMENTS, other)
+    uid = rig.store.get(DEPLOYMENTS, "else", "web")["metadata"]["uid"]
+    elsewhere = rig.ref().model_copy(update={"namespace": "else", "uid": uid})
+    mode("off")(rig)
+    order = rig.order(rig.proposal(target=elsewhere, owner=elsewhere), plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "plan")
+    assert rig.written == []
+
+
+async def test_an_order_waits_a_quarter_of_an_hour_at_most_whatever_it_says(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    rig.backend.paused = True
+    order = rig.order(proposal, plan, expires_at=rig.clock.now() + timedelta(days=365))
+    await rig.give(order)
+
+    rig.backend.paused = False
+    await rig.pass_time(minutes=15)
+    await rig.executor.step()
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert outcome.stage is Stage.EXPIRED
+    assert rig.written == []
+
+
+# Consent
+
+
+def consent_to(plan: Plan, *, plan_hash: str = "", verdict: Verdict = Verdict.APPROVED) -> Approval:
+    """Return what Ann signed: a yes to this plan unless said otherwise."""
+    now = plan.made_at
+    given = {
+        "remediation_id": plan.order_id.replace("ord", "rem"), "plan_hash": plan_hash or plan.hash,
+        "approver": "person:ann", "verdict": verdict,
+    }  # fmt: skip
+    return Approval.model_validate(
+        given | {
+            "id": "apr-1", "given_at": now, "expires_at": now + timedelta(minutes=15),
+            "signature": ANN.sign(consent_bytes(**given)),
+        }
+    )  # fmt: skip
+
+
+async def test_a_signed_yes_to_this_very_plan_meets_the_policy_floor(rig: Rig) -> None:
+    rig.config(policy_floor="rollback_rollout: 1", approver_keys=f"person:ann: {ANN.public.to_text()}")
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+
+    await rig.give(rig.order(proposal, plan, approvals=(consent_to(plan),)))
+
+    assert len(rig.written) == 1
+
+
+@pytest.mark.parametrize("other", [{"plan_hash": "b" * 64}, {"verdict": Verdict.REJECTED}])
+async def test_what_was_signed_about_something_else_consents_to_nothing(rig: Rig, other: dict[str, Any]) -> None:
+    rig.config(policy_floor="rollback_rollout: 1", approver_keys=f"person:ann: {ANN.public.to_text()}")
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    order = rig.order(proposal, plan, approvals=(consent_to(plan, **other),))
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "policy_floor_is_met")
+    assert rig.written == []
+
+
 # Reservations
+
+
+async def test_a_budget_of_many_hours_remembers_that_long(rig: Rig) -> None:
+    rig.restart(budget=1, budget_window="PT5H")
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    await rig.remember(0, owner_uid="another", minutes_ago=200)
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (BLOCKED, "budget")
 
 
 async def another_is_under_way(rig: Rig) -> None:
