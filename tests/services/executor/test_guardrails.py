@@ -152,6 +152,11 @@ async def storm(rig: Rig) -> None:
         await repository.begin_storm(tx, rig.clock.now())
 
 
+async def health_is_unread(rig: Rig) -> None:
+    async with rig.database.transaction() as tx:
+        await repository.note_reading(tx, at=rig.clock.now() - timedelta(minutes=2), bad=False)
+
+
 async def the_same_fix_three_times(rig: Rig) -> None:
     for number in range(3):
         await rig.remember(number, owner_uid=rig.ref().uid, minutes_ago=120 + 10 * number)
@@ -218,7 +223,7 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
         Proof(config(policy_floor="rollback_rolout: 1"), ends=BLOCKED),
         Proof(config(approver_keys="person:ann: none"), ends=BLOCKED),
     ],
-    "no_storm": [Proof(storm, ends=BLOCKED)],
+    "no_storm": [Proof(storm, ends=BLOCKED), Proof(health_is_unread, rehearsal=False, ends=BLOCKED)],
     "no_freeze": [Proof(config(freeze=FREEZE), ends=BLOCKED)],
     "has_not_failed_before": [Proof(the_same_fix_three_times)],
     "data_is_fresh": [
@@ -642,7 +647,7 @@ async def test_what_is_taken_keeps_every_write_away_until_it_is_free(name: str, 
     assert (outcome.stage, outcome.guardrail) == (BLOCKED, name)
     assert rig.written == []
     if free_after:
-        await rig.clock.advance(free_after + timedelta(seconds=1))
+        await rig.pass_time(seconds=free_after.total_seconds() + 1)
         await rig.executor.step()
         assert len(rig.written) == 1
 

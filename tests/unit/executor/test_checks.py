@@ -25,7 +25,7 @@ def facts(**changes: Any) -> Facts:
         limits=Limits(protected_namespaces=("kube-*",)),
         replicasets=[replicaset("old", revision=1), replicaset("new", revision=2)],
     )  # fmt: skip
-    return replace(given, **changes)
+    return replace(given, **({"health_read_at": changes.get("now", NOW)} | changes))
 
 
 def verdict(found: Facts, **changes: Any) -> tuple[str, CheckVerdict] | None:
@@ -66,6 +66,8 @@ REFUSED, BLOCKED, INCONCLUSIVE = CheckVerdict.REFUSED, CheckVerdict.BLOCKED, Che
         ({"switches": replace(ON, backend_paused=None)}, "nobody_paused", BLOCKED),
         ({"switches": replace(ON, operator_paused=None)}, "nobody_paused", BLOCKED),
         ({"storm": True}, "no_storm", BLOCKED),
+        ({"health_read_at": None}, "no_storm", INCONCLUSIVE),
+        ({"health_read_at": NOW - timedelta(minutes=2)}, "no_storm", INCONCLUSIVE),
         (
             {"switches": replace(ON, freezes=(Freeze("f", "0 12 * * *", "UTC", timedelta(hours=1)),))},
             "no_freeze",

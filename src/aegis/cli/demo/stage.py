@@ -53,6 +53,7 @@ class Stage:
         self.secrets = Secrets()
         self.stack: Stack
         self._apis: dict[str, Api] = {}
+        self._numbered: list[str] = []
         self._passwords = {"admin": self.secrets.admin_password}
 
     async def set_up(self) -> None:
@@ -104,7 +105,9 @@ class Stage:
             all_of_them = parts.get(role) or parts.get({"middle": "client", "client": "entry"}.get(role, ""), [])
             found = [all_of_them[int(number or 0) % len(all_of_them)]] if all_of_them else []
         elif name.startswith("#"):
-            found = sorted(one for one in known if "/Deployment/" in one)[int(name[1:]) :]
+            # As they were when the story began: what a step adds later must not shift their numbers.
+            self._numbered = self._numbered or sorted(one for one in known if "/Deployment/" in one)
+            found = self._numbered[int(name[1:]) :]
         else:
             namespace, _, short = name.partition("/")
             found = [one for one in known if one.startswith(f"{namespace}/") and one.endswith(f"/{short}")]

@@ -173,7 +173,13 @@ def is_frozen(freeze: Freeze, facts: Facts) -> bool:
 
 
 def no_storm(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
-    return _blocked("storm: too much is unhealthy at once; a person was called") if facts.storm else None
+    if facts.storm:
+        return _blocked("storm: too much is unhealthy at once; a person was called")
+    read_at = facts.health_read_at
+    if read_at is None or facts.now - read_at > facts.limits.health_stale:
+        since = f"since {read_at.isoformat(timespec='seconds')}" if read_at is not None else "yet"
+        return _inconclusive(f"the health of the whole cluster could not be read {since}: there may be a storm")
+    return None
 
 
 def has_not_failed_before(proposal: Proposal, facts: Facts) -> No | None:

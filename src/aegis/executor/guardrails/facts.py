@@ -25,6 +25,7 @@ class Limits:
     metrics_step: timedelta = timedelta(seconds=15)
     disturb_share: float = 0.2
     healthy_minimum: float = 0.51
+    health_stale: timedelta = timedelta(minutes=1)
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,8 @@ class Facts:
     past_fixes: int = 0
     """How often this very action was taken on this unchanged spec within the last day."""
     storm: bool = False
+    health_read_at: datetime | None = None
+    """When the whole cluster's health was last read; without that nobody knows whether there is a storm."""
     switches: Switches = field(default_factory=Switches)
     limits: Limits = field(default_factory=Limits)
     approvals: tuple[Approval, ...] = ()

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import ColumnElement, and_, delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
@@ -11,13 +11,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.outcomes import Stage
 from aegis.executor.guardrails.reservations import PastAction
-from aegis.executor.journal.tables import healthy_revisions, journal, plans, storms
+from aegis.executor.journal.tables import healthy_revisions, journal, plans, readings, storms
 from aegis.kit.database import lock
 
 RECEIVED = "received"
 """The stage of an order that nothing has been done about yet."""
 
 _RESERVATIONS = 7_232_003
+_WHOLE_CLUSTER = "cluster"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
 _HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
 
@@ -146,6 +147,19 @@ async def remember_healthy(tx: AsyncConnection, seen: Sequence[tuple[str, str]],
 async def seen_healthy(tx: AsyncConnection, owner_uid: str) -> frozenset[str]:
     query = select(healthy_revisions.c.template_hash).where(healthy_revisions.c.owner_uid == owner_uid)
     return frozenset((await tx.execute(query)).scalars())
+
+
+async def note_reading(tx: AsyncConnection, *, at: datetime, bad: bool) -> int:
+    """Remember when the whole cluster's health was read; return how many bad readings there were in a row."""
+    row = {"of": _WHOLE_CLUSTER, "at": at, "bad_in_a_row": int(bad)}
+    again = {"at": at, "bad_in_a_row": readings.c.bad_in_a_row + 1 if bad else 0}
+    noted = insert(readings).values(row).on_conflict_do_update(index_elements=["of"], set_=again)
+    return int((await tx.execute(noted.returning(readings.c.bad_in_a_row))).scalar_one())
+
+
+async def last_reading(tx: AsyncConnection) -> datetime | None:
+    found = await tx.execute(select(readings.c.at).where(readings.c.of == _WHOLE_CLUSTER))
+    return cast("datetime | None", found.scalar_one_or_none())
 
 
 async def current_storm(tx: AsyncConnection) -> Any | None:

@@ -1,4 +1,4 @@
-"""Plans (encrypted), the journal of orders, what was seen healthy, the storm, and what still has to be reported."""
+"""Plans (encrypted), the journal of orders, what was seen of the cluster's health, and what has to be reported."""
 
 from sqlalchemy import Boolean, Column, DateTime, Integer, LargeBinary, MetaData, Table, Text
 
@@ -60,6 +60,14 @@ storms = Table(
     Column("since", Moment, primary_key=True),
     Column("last_bad_at", Moment, nullable=False),
     Column("ended_at", Moment, nullable=True),
+)
+
+readings = Table(
+    "readings",
+    metadata,
+    Column("of", Text, primary_key=True),
+    Column("at", Moment, nullable=False),
+    Column("bad_in_a_row", Integer, nullable=False),
 )
 
 outbox = outbox_table(metadata)

@@ -23,6 +23,8 @@ from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
 from aegis.kit.signing import PublicKey
 
+READINGS_MISSED = 6
+"""After so many intervals without a reading of the whole cluster's health nobody knows whether there is a storm."""
 SAME_FIX_WINDOW = timedelta(days=1)
 VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
 """Of real time."""
@@ -53,6 +55,7 @@ class Eyes:
             metrics_step=settings.metrics_step,
             disturb_share=settings.disturb_share,
             healthy_minimum=settings.healthy_minimum,
+            health_stale=READINGS_MISSED * settings.monitor_interval,
         )
 
     async def look(self, proposal: Proposal, *, rehearsing: bool, approvals: Sequence[Approval] = ()) -> Facts:
@@ -150,7 +153,7 @@ class Eyes:
 
     async def _remembered(self, proposal: Proposal, facts: Facts) -> Facts:
         async with self._ports.database.transaction() as tx:
-            storm = await repository.current_storm(tx)
+            storm, read_at = await repository.current_storm(tx), await repository.last_reading(tx)
             fixes = await repository.count_same_fixes(
                 tx,
                 owner_uid=proposal.owner.uid,
@@ -159,7 +162,9 @@ class Eyes:
                 since=facts.now - SAME_FIX_WINDOW,
             )
             healthy = await repository.seen_healthy(tx, proposal.owner.uid)
-        return replace(facts, storm=storm is not None, past_fixes=fixes, healthy_revisions=healthy)
+        return replace(
+            facts, storm=storm is not None, health_read_at=read_at, past_fixes=fixes, healthy_revisions=healthy
+        )
 
 
 def spec_hash(owner: Object | None) -> str:

@@ -1,6 +1,6 @@
 """Read the whole cluster's health: for the storm brake, and to remember which revisions were healthy."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 
 from aegis.contracts.work import Storm
@@ -20,7 +20,6 @@ READINGS_NEEDED = 2
 @dataclass
 class Monitor:
     ports: ExecutorPorts
-    _bad_readings: int = field(default=0, init=False)
 
     async def step(self) -> None:
         cluster = self.ports.cluster
@@ -35,13 +34,13 @@ class Monitor:
     async def _brake(self, reading: Reading, now: datetime) -> None:
         settings = self.ports.settings
         bad = reading.is_storm(minimum=settings.storm_minimum, share=settings.storm_share)
-        self._bad_readings = self._bad_readings + 1 if bad else 0
         async with self.ports.database.transaction() as tx:
             await repository.lock_reservations(tx)
+            bad_in_a_row = await repository.note_reading(tx, at=now, bad=bad)
             storm = await repository.current_storm(tx)
             if bad and storm is not None:
                 await repository.prolong_storm(tx, storm.since, at=now)
-            elif bad and self._bad_readings >= READINGS_NEEDED:
+            elif bad and bad_in_a_row >= READINGS_NEEDED:
                 await repository.begin_storm(tx, now)
                 await self._report(tx, reading, since=now, active=True)
             elif storm is not None and now - storm.last_bad_at >= settings.storm_quiet:

@@ -83,6 +83,13 @@ def _tables() -> None:
     )
     op.create_index(op.f("ix_plans_order_id"), "plans", ["order_id"], unique=False)
     op.create_table(
+        "readings",
+        sa.Column("of", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("bad_in_a_row", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("of"),
+    )
+    op.create_table(
         "storms",
         sa.Column("since", sa.DateTime(timezone=True), nullable=False),
         sa.Column("last_bad_at", sa.DateTime(timezone=True), nullable=False),
