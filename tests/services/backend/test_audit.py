@@ -9,6 +9,7 @@ from sqlalchemy.exc import ProgrammingError
 from tests.servers import KEYS
 from tests.services.backend.rig import Rig, field_of
 
+from aegis.backend.audit import endpoints
 from aegis.contracts.audit import AuditEntry, Checkpoint, broken_links, checkpoint_bytes
 from aegis.kit.signing import PrivateKey, PublicKey
 
@@ -50,6 +51,21 @@ async def test_an_export_covers_what_happened_up_to_this_moment(rig: Rig) -> Non
 
     assert entries[-1].detail == {"reason": "reason 2"}
     assert checkpoints[-1].sequence == entries[-1].sequence
+
+
+async def test_what_is_sealed_while_an_export_is_written_waits_for_the_next(rig: Rig) -> None:
+    await act(rig)
+    sealer = rig.backend._sealer
+    signed = await sealer.seal_everything()
+    await act(rig, times=1)
+    await sealer.seal()
+
+    lines = [json.loads(line) async for line in endpoints._export_lines(sealer, until=signed.sequence)]
+
+    entries = [AuditEntry.model_validate(line["entry"]) for line in lines if "entry" in line]
+    checkpoints = [Checkpoint.model_validate(line["checkpoint"]) for line in lines if "checkpoint" in line]
+    assert entries[-1].sequence == signed.sequence
+    assert broken_links(entries, checkpoints, key=await public_key(rig)) == []
 
 
 async def test_an_altered_removed_or_cut_entry_is_found(rig: Rig) -> None:

@@ -49,8 +49,8 @@ def router(sealer: Sealer, *, anybody: Any, reader: Any, witness: Any) -> APIRou
 
     @routes.get("/export", dependencies=[reader], response_class=StreamingResponse)
     async def export() -> StreamingResponse:
-        await sealer.seal_everything()
-        return StreamingResponse(_export_lines(sealer), media_type="application/x-ndjson")
+        signed = await sealer.seal_everything()
+        return StreamingResponse(_export_lines(sealer, until=signed.sequence), media_type="application/x-ndjson")
 
     @routes.get("/key", dependencies=[anybody])
     async def key() -> dict[str, str]:
@@ -83,17 +83,20 @@ def _key_from(text: str) -> PublicKey:
         raise InvalidError("that is not an Ed25519 public key in base64", field="public_key", value=text) from error
 
 
-async def _export_lines(sealer: Sealer) -> AsyncIterator[bytes]:
-    """Yield one JSON object a line: every entry, then every checkpoint."""
+async def _export_lines(sealer: Sealer, *, until: int) -> AsyncIterator[bytes]:
+    """Yield one JSON object a line: every entry, then every checkpoint.
+
+    What is recorded meanwhile is left for the next export: no checkpoint signs it yet.
+    """
     after = 0
-    while True:
+    while after < until:
         async with sealer.database.transaction() as tx:
-            page = await repository.sealed_entries(tx, after=after, limit=PAGE)
+            page = await repository.sealed_entries(tx, after=after, limit=min(PAGE, until - after))
         for entry in page:
             yield b'{"entry":' + entry.model_dump_json().encode() + b"}\n"
-        if len(page) < PAGE:
+        if not page:
             break
         after = page[-1].sequence
     async with sealer.database.transaction() as tx:
-        for checkpoint in await repository.all_checkpoints(tx):
+        for checkpoint in await repository.all_checkpoints(tx, until=until):
             yield b'{"checkpoint":' + checkpoint.model_dump_json().encode() + b"}\n"

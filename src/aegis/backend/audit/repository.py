@@ -68,8 +68,10 @@ async def sealed_entries(
     return found[::-1] if newest else found
 
 
-async def all_checkpoints(tx: AsyncConnection) -> list[Checkpoint]:
-    return [_checkpoint(row) for row in (await tx.execute(_checkpoint_query().order_by(checkpoints.c.sequence))).all()]
+async def all_checkpoints(tx: AsyncConnection, *, until: int) -> list[Checkpoint]:
+    """Return the checkpoints that sign entries up to that one at most."""
+    query = _checkpoint_query().where(checkpoints.c.sequence <= until).order_by(checkpoints.c.sequence)
+    return [_checkpoint(row) for row in (await tx.execute(query)).all()]
 
 
 async def ensure_partitions(tx: AsyncConnection, at: datetime) -> None:
