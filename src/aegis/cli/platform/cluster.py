@@ -37,7 +37,9 @@ class SimulatedCluster:
         arguments += ["--prometheus-port", str(self._port), "--clock", self.clock]
         self.process = Process("cluster", arguments, settings={}, log=self.folder / "cluster.log")
         self.prometheus_url = f"http://127.0.0.1:{self._port}"
-        self._http = httpx.AsyncClient(base_url=self.prometheus_url, timeout=_PATIENCE_S)
+        # A connection for each question: a kept one may be hung up just when the next is asked.
+        fresh = httpx.Limits(max_keepalive_connections=0)
+        self._http = httpx.AsyncClient(base_url=self.prometheus_url, timeout=_PATIENCE_S, limits=fresh)
 
     async def start(self) -> None:
         await self.process.start()
