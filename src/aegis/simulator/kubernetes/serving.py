@@ -84,7 +84,7 @@ async def serving(app: ApiServer, host: str = "127.0.0.1", port: int = 0, *, tls
     bound = listening.getsockname()[1]
     with tempfile.TemporaryDirectory(prefix="aegis-apiserver-") as folder:
         certificate = self_signed(host, now=app.store.clock.now()) if tls else None
-        server = _Server(_config(app, certificate, Path(folder)))
+        server = GuestServer(_config(app, certificate, Path(folder)))
         running = asyncio.create_task(server.serve(sockets=[listening]))
         try:
             await server.is_up.wait()
@@ -97,7 +97,7 @@ async def serving(app: ApiServer, host: str = "127.0.0.1", port: int = 0, *, tls
             listening.close()
 
 
-class _Server(uvicorn.Server):
+class GuestServer(uvicorn.Server):
     """Leaves the process's signals to whoever owns the process, and tells when it is up."""
 
     def __init__(self, config: uvicorn.Config) -> None:

@@ -5,13 +5,12 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
 
 from aegis.simulator.kubernetes.server import ApiServer, create_app
-from aegis.simulator.kubernetes.serving import Served, serving
+from aegis.simulator.kubernetes.serving import GuestServer, Served, serving
 from aegis.simulator.kubernetes.users import Users
 from aegis.simulator.world.control import WorldApi
 from aegis.simulator.world.governor import Governor
@@ -61,7 +60,7 @@ async def serving_world(
     config = uvicorn.Config(
         world_app(world), log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1
     )
-    server = _Server(config)
+    server = GuestServer(config)
     stopped = asyncio.Event()
     living = asyncio.create_task(world.run(until=stopped.is_set, governor=governor))
     answering = asyncio.create_task(server.serve(sockets=[listening]))
@@ -98,19 +97,3 @@ async def serve_world(
         told = asyncio.create_task(stopping.wait())
         await asyncio.wait([told, served.life], return_when=asyncio.FIRST_COMPLETED)
         told.cancel()
-
-
-class _Server(uvicorn.Server):
-    """Leaves the process's signals to whoever owns the process, and tells when it is up."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.is_up = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.is_up.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
