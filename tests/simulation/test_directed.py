@@ -17,6 +17,7 @@ from aegis.simulator.together.schedules import (
     Schedule,
     alert,
     config_map,
+    keep,
     propose,
     review,
     say,
@@ -217,6 +218,7 @@ CASES = (
           away("executor", for_s=2000), _answers_come_again),
     _case("transitions: settling→escalated", _quiet(), SCALE, until(S.SETTLING), away("executor", for_s=2000)),
     _case("transitions: held→escalated", _quiet(), SCALE, until(S.HELD), away("executor", for_s=5000)),
+    _case("transitions: held→kept", _quiet(), SCALE, until(S.HELD), does(keep()), passing(30)),
     # Something changes on the way
     _case("transitions: blocked→refused", _quiet(), SCALE, PAUSE, turns(*TO_BLOCKED),
           does(step(do="label", target="@entry", labels={"aegis.dev/mode": "off"})), passing(30)),

@@ -100,6 +100,13 @@ def undo(remediation_id: str) -> None:
     say(f"{remediation_id} is being taken back")
 
 
+@app.command()
+def keep(remediation_id: str) -> None:
+    """Keep for good what is held: it is not given back when its time is over."""
+    api.post(f"/api/v1/remediations/{remediation_id}/keep")
+    say(f"{remediation_id} is kept")
+
+
 def _row(found: dict[str, Any]) -> dict[str, Any]:
     proposal = found["proposal"]
     target = proposal["target"]

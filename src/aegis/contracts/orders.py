@@ -1,6 +1,8 @@
 """A decided action, signed by the Backend, short-lived, carried out at most once."""
 
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from aegis.contracts.approvals import Approval
 from aegis.contracts.base import Moment, Name, StrictContract
@@ -8,15 +10,15 @@ from aegis.contracts.proposals import Proposal
 
 
 class Order(StrictContract):
-    """Carry out (`act`) the plan with this hash, or take back (`undo`) what it did.
+    """Carry out (`act`) the plan with this hash; or conclude what it did: take it back (`undo`), or `keep` it.
 
-    It authorises the plan's undo as well, because the hash covers it. `id` is the stamp that the plan carries;
-    an undo order has an id of its own and names in `undoes` the order it takes back.
+    An order to act authorises the plan's undo as well, because the hash covers it. Its `id` is the stamp that the
+    plan carries; an order to undo or to keep has an id of its own and names in `concerns` the order that acted.
     """
 
     id: Name
-    purpose: Literal["act", "undo"] = "act"
-    undoes: Name | None = None
+    purpose: Literal["act", "undo", "keep"] = "act"
+    concerns: Name | None = None
     remediation_id: Name
     proposal: Proposal
     plan_hash: Name
@@ -24,6 +26,12 @@ class Order(StrictContract):
     approvals: tuple[Approval, ...] = ()
     issued_at: Moment
     expires_at: Moment
+
+    @model_validator(mode="after")
+    def _concerns_what_it_concludes(self) -> Self:
+        if (self.purpose == "act") != (self.concerns is None):
+            raise ValueError(f"an order to {self.purpose} that concerns {self.concerns or 'no other order'}")
+        return self
 
 
 class Announcement(StrictContract):

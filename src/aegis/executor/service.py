@@ -17,6 +17,7 @@ from aegis.contracts.work import Storm, Work
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan, PlanCipher
 from aegis.executor.orders.begin import Beginner
+from aegis.executor.orders.conclude import Concluder
 from aegis.executor.orders.events import event_request
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.monitor import Monitor
@@ -58,6 +59,7 @@ class Executor:
         self._beginner = parts.beginner(ports, eyes, cipher, self._rehearser, recorder)
         self._undoer = parts.undoer(ports, eyes, recorder)
         self._settler = parts.settler(ports, eyes, recorder, self._undoer)
+        self._concluder = Concluder(ports, recorder, self._undoer)
         self._monitor = Monitor(ports)
         self.registry = CollectorRegistry()
         self._stages = Gauge("aegis_executor_orders", "Orders by stage.", ["stage"], registry=self.registry)
@@ -132,8 +134,8 @@ class Executor:
             self._refusals.labels(why).set(count)
 
     async def _begin(self, row: Any) -> None:
-        if row.undoes is not None:
-            await self._undoer.start_for_person(row)
+        if row.concerns is not None:
+            await self._concluder.conclude(row, await self._beginner.kept_plan(row))
         else:
             await self._beginner.begin(row)
 

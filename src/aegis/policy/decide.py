@@ -12,6 +12,9 @@ from aegis.contracts.proposals import Proposal
 from aegis.policy.conditions import Known, Truth
 from aegis.policy.rules import Policy, Rule
 
+FAILURES_THAT_DEMOTE = 3
+"""After so many of a rule's actions in a row came to nothing, a person decides, until one helps again."""
+
 _STRICTEST_FIRST = (Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.ALLOW)
 
 
@@ -21,6 +24,8 @@ class Context:
 
     now: datetime
     policy_version: str
+    demoted: frozenset[str] = frozenset()
+    """Rules that have failed so often in a row that they allow nothing without a person."""
 
 
 class Match(NamedTuple):
@@ -64,7 +69,7 @@ def _decision(effect: Effect, matches: Sequence[Match], plan: Plan, context: Con
     """Return what the strictest rules that matched, all of one effect, come to."""
     reasons = tuple(_reason(match) for match in matches)
     rule, version = matches[0].name, context.policy_version
-    held_back = _held_back(plan) if effect is Effect.ALLOW else ()
+    held_back = _held_back(plan, matches, context) if effect is Effect.ALLOW else ()
     if held_back:
         return Decision(
             effect=Effect.REQUIRE_APPROVAL, reasons=(*held_back, reasons[0]), rule=rule, policy_version=version,
@@ -118,13 +123,18 @@ def facts_of(proposal: Proposal, plan: Plan, context: Context) -> dict[str, obje
     }
 
 
-def _held_back(plan: Plan) -> tuple[str, ...]:
-    """Return why an allowed plan still needs a person: its target's mode, or what may never run unasked."""
+def _held_back(plan: Plan, matches: Sequence[Match], context: Context) -> tuple[str, ...]:
+    """Return why an allowed plan still needs a person: its target's mode, what may never run unasked, what failed."""
     reasons = []
     if plan.facts.mode == "approve":
         reasons.append("the target is in mode approve")
     if not (plan.reversible or ACTIONS[plan.action].harmless):
         reasons.append(f"{plan.action} can neither be undone nor is it harmless")
+    reasons += [
+        f"rule {match.name} has failed {FAILURES_THAT_DEMOTE} times in a row; it is allowed again once it helps"
+        for match in matches
+        if match.name in context.demoted
+    ]
     return tuple(reasons)
 
 

@@ -48,6 +48,7 @@ RULES: dict[tuple[str, str], tuple[str, ...]] = {
     ("POST", "/api/v1/remediations/{remediation_id}/approve"): ("ada", "ann", "eve"),
     ("POST", "/api/v1/remediations/{remediation_id}/reject"): ("ada", "ann", "eve"),
     ("POST", "/api/v1/remediations/{remediation_id}/undo"): ("ada", "ole"),
+    ("POST", "/api/v1/remediations/{remediation_id}/keep"): ("ada", "ole"),
     ("GET", "/api/v1/policies"): PEOPLE,
     ("POST", "/api/v1/policies/test"): PEOPLE,
     ("GET", "/api/v1/policies/{name}/versions"): PEOPLE,

@@ -94,13 +94,16 @@ async def test_a_rehearsal_that_failed_is_tried_again_until_it_expires(rig: Rig)
     remediation_id = await rig.propose()
     await rig.backend.step()
     [rehearsal] = (await rig.fetch()).rehearsals
-    await rig.executor.report_rehearsal(result_of(rehearsal, None, status=RehearsalStatus.FAILED))
+    failed = result_of(rehearsal, None, status=RehearsalStatus.FAILED, reason="the API server is away")
+    await rig.executor.report_rehearsal(failed)
     assert await rig.state(remediation_id) == "rehearsing"
 
     await rig.pass_time(minutes=6)
     await rig.backend.step()
 
-    assert await rig.state(remediation_id) == "expired"
+    shown = await rig.show(remediation_id)
+    assert shown["state"] == "expired"
+    assert shown["reason"].endswith("one that tried said: the API server is away")
     assert await rig.propose(id="pro-again") != remediation_id
 
 
@@ -176,12 +179,22 @@ async def test_a_request_that_makes_no_sense_names_its_field(rig: Rig) -> None:
         assert field_of(await rig.request(**changes))[0] == field
 
 
-async def test_whoever_requests_what_is_proposed_already_becomes_a_requester(rig: Rig) -> None:
+async def test_whoever_requests_what_is_under_way_already_becomes_a_requester(rig: Rig) -> None:
     first = (await rig.request("ole")).json()["remediation_id"]
     again = await rig.request("ada")
 
-    assert again.json()["remediation_id"] != first  # no incident is open: these are two requests
+    assert again.json()["remediation_id"] == first
+    assert "person:ada remediation:requested" in await rig.audit(first)
     assert problem_of(await rig.request("ann"), 403)["detail"] == "person:ann may not request here"
+
+
+async def test_whoever_requests_the_same_action_otherwise_is_told_what_is_under_way(rig: Rig) -> None:
+    await rig.request("ole", action={"kind": "scale_workload", "replicas": 4})
+
+    again = await rig.request("ada", action={"kind": "scale_workload", "replicas": 6})
+
+    assert "scale_workload replicas=4" in problem_of(again, 409)["detail"]
+    assert field_of(again, 409) == ("action", "scale_workload replicas=6")
 
 
 # Approvals
@@ -474,7 +487,11 @@ async def kept(rig: Rig, **planned: Any) -> str:
 
 
 async def undo(rig: Rig, name: str, remediation_id: str) -> httpx.Response:
-    return await rig.as_(name).post(f"/api/v1/remediations/{remediation_id}/undo")
+    return await conclude(rig, "undo", name, remediation_id)
+
+
+async def conclude(rig: Rig, purpose: str, name: str, remediation_id: str) -> httpx.Response:
+    return await rig.as_(name).post(f"/api/v1/remediations/{remediation_id}/{purpose}")
 
 
 async def test_a_person_takes_back_what_was_kept_with_an_order_of_its_own(rig: Rig) -> None:
@@ -485,7 +502,7 @@ async def test_a_person_takes_back_what_was_kept_with_an_order_of_its_own(rig: R
     orders = [opened(envelope) for envelope in (await rig.fetch()).orders]
     [order] = [one for one in orders if one.purpose == "undo"]
     shown = await rig.show(remediation_id)
-    assert (answer.json()["order_id"], order.undoes) == (order.id, shown["order_id"])
+    assert (answer.json()["order_id"], order.concerns) == (order.id, shown["order_id"])
     assert order.plan_hash == shown["plan"]["hash"]
     assert "person:ole order:issued" in await rig.audit(remediation_id)
 
@@ -502,6 +519,98 @@ async def test_what_a_person_took_back_is_undone_and_nothing_else_is_tried(rig: 
     found = (await rig.as_("vic").get("/api/v1/remediations")).json()["remediations"]
     assert [one["state"] for one in found] == ["undone"]
     assert await rig.notifications("escalated") == []
+
+
+async def test_asking_to_undo_again_gives_the_order_that_was_given(rig: Rig) -> None:
+    remediation_id = await kept(rig)
+
+    first, again = await conclude(rig, "undo", "ole", remediation_id), await undo(rig, "ada", remediation_id)
+
+    assert again.json() == first.json()
+
+
+async def test_a_persons_order_that_no_executor_answers_is_not_forgotten(rig: Rig) -> None:
+    remediation_id = await kept(rig)
+    await undo(rig, "ole", remediation_id)
+
+    await rig.pass_time(minutes=15)
+    await rig.backend.step()
+    assert await rig.notifications("escalated") == []
+
+    await rig.pass_time(minutes=2)
+    await rig.backend.step()
+    await rig.backend.step()
+    [told] = await rig.notifications("escalated")
+    assert "no Executor answered" in told["detail"]["why"]
+    assert "service:backend order:unheard" in await rig.audit(remediation_id)
+    assert (await undo(rig, "ole", remediation_id)).status_code == 202
+
+
+async def test_a_persons_order_that_the_executor_declines_calls_a_person(rig: Rig) -> None:
+    remediation_id = await kept(rig)
+    order_id = (await undo(rig, "ole", remediation_id)).json()["order_id"]
+    [order] = [one for one in map(opened, (await rig.fetch()).orders) if one.id == order_id]
+
+    await rig.report(order, Stage.REFUSED, reason="order ord-1 is undone")
+
+    [told] = await rig.notifications("escalated")
+    assert "order ord-1 is undone" in told["detail"]["why"]
+    assert (await rig.state(remediation_id)) == "kept"
+
+
+async def test_what_is_held_can_be_kept_for_good(rig: Rig) -> None:
+    remediation_id = await rig.propose()
+    await rig.rehearse()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING)
+    assert "nothing to keep" in problem_of(await conclude(rig, "keep", "ole", remediation_id), 409)["detail"]
+    await rig.report(order, Stage.HELD, first=3)
+
+    await conclude(rig, "keep", "ole", remediation_id)
+    assert "ordered to keep" in problem_of(await undo(rig, "ada", remediation_id), 409)["detail"]
+
+    keeping = await rig.order()
+    assert (keeping.purpose, keeping.concerns) == ("keep", order.id)
+    await rig.report(order, Stage.KEPT, first=4, reason="a person keeps it")
+    assert await rig.state(remediation_id) == "kept"
+    await rig.pass_time(hours=1)
+    await rig.backend.step()
+    assert await rig.notifications("escalated") == []
+
+
+async def test_a_second_escalation_is_told_as_well(rig: Rig) -> None:
+    await rig.propose()
+    await rig.rehearse()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING)
+    await rig.report(order, Stage.HELD, first=3, escalate=True, reason="nobody knows whether it helped")
+    await rig.report(order, Stage.UNDOING, first=4)
+    await rig.report(order, Stage.ESCALATED, first=5, reason="not undone: the fields hold something else")
+
+    assert len(await rig.notifications("escalated")) == 2
+
+
+async def test_a_rule_that_failed_three_times_in_a_row_asks_a_person_until_it_helps_again(rig: Rig) -> None:
+    await rig.put_policy(policy("{name: go, effect: allow}", name="always"))
+
+    async def one_more(number: int) -> str:
+        await rig.pass_time(minutes=1)
+        remediation_id = await rig.propose(id=f"pro-{number}", incident_key=f"incident-{number}")
+        await rig.rehearse()
+        return remediation_id
+
+    for number in range(3):
+        await one_more(number)
+        await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING, Stage.UNDOING, Stage.UNDONE)
+
+    fourth = await rig.show(await one_more(4))
+    assert fourth["state"] == "awaiting_approval"
+    assert "always/go has failed 3 times in a row" in fourth["reason"]
+    await rig.approve("ann", fourth["id"], fourth["plan"]["hash"])
+    await rig.backend.step()
+    await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING, Stage.KEPT)
+
+    assert await rig.state(await one_more(5)) == "ordered"
 
 
 async def test_what_has_no_undo_or_nothing_to_undo_is_a_conflict(rig: Rig) -> None:

@@ -303,7 +303,7 @@ class Rig:
         """Write an order of the past into the journal."""
         at = self.clock.now() - timedelta(minutes=minutes_ago)
         row = {
-            "order_id": f"past-{number}", "remediation_id": f"rem-past-{number}", "plan_hash": "-", "undoes": None,
+            "order_id": f"past-{number}", "remediation_id": f"rem-past-{number}", "plan_hash": "-", "concerns": None,
             "owner_uid": owner_uid, "action": action, "spec_hash": spec_hash(self.find(DEPLOYMENTS, "web")),
             "order": b"", "stage": stage, "received_at": at, "expires_at": at, "acted_at": at,
             # Nobody looks at it again while the test lasts.

@@ -1,9 +1,12 @@
 """What a good order does, so that what stops one is known to be why: exactly one write, and its report."""
 
+from datetime import timedelta
+
 import pytest
 from tests.services.executor.rig import Rig, killed
 
 from aegis.contracts.actions import Action, EvictPod, RaiseMemory, RestartWorkload, RollbackRollout, ScaleWorkload
+from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
@@ -74,3 +77,64 @@ async def test_the_stamp_goes_on_with_the_change(rig: Rig) -> None:
     web = rig.find(DEPLOYMENTS, "web")
     assert web["metadata"]["annotations"]["aegis.dev/order"] == plan.order_id
     assert web["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
+
+
+# What a person makes of it
+
+
+async def a_held_one(rig: Rig) -> Order:
+    """Return an order to roll back of which nobody knows whether it helped: a person has to conclude it."""
+    proposal = rig.proposal(RollbackRollout())
+    order = rig.order(proposal, await rig.plan(proposal))
+    rig.verifier.says = None
+    await rig.give(order)
+    rig.roll_out()
+    await rig.pass_time(seconds=301)
+    await rig.executor.step()
+    assert stage_of(rig, order) is Stage.HELD
+    return order
+
+
+def concluding(order: Order, purpose: str) -> Order:
+    return order.model_copy(update={"id": f"ord-{purpose}", "purpose": purpose, "concerns": order.id})
+
+
+def stage_of(rig: Rig, order: Order) -> Stage | None:
+    outcome = rig.outcome(order)
+    return outcome.stage if outcome is not None else None
+
+
+async def test_what_a_person_keeps_is_kept_as_it_is_and_owned_by_nobody_of_us(rig: Rig) -> None:
+    order = await a_held_one(rig)
+    asked = concluding(order, "keep").model_copy(update={"expires_at": rig.clock.now() + timedelta(minutes=15)})
+
+    await rig.give(asked)
+
+    deployment = rig.find(DEPLOYMENTS, "web")
+    assert (stage_of(rig, order), stage_of(rig, asked)) == (Stage.KEPT, None)
+    assert all(one.get("manager") != "aegis-executor" for one in deployment["metadata"].get("managedFields", []))
+    await rig.pass_time(hours=2)
+    await rig.executor.step()
+    assert stage_of(rig, order) is Stage.KEPT
+
+
+@pytest.mark.parametrize(
+    ("purpose", "late", "ends"),
+    [("keep", False, Stage.REFUSED), ("keep", True, Stage.EXPIRED), ("undo", True, Stage.EXPIRED)],
+)
+async def test_a_persons_order_that_cannot_be_followed_says_so(
+    rig: Rig, purpose: str, *, late: bool, ends: Stage
+) -> None:
+    order = await a_held_one(rig)
+    now = rig.clock.now()
+    if not late:
+        await rig.give(concluding(order, "undo").model_copy(update={"expires_at": now + timedelta(minutes=15)}))
+        assert stage_of(rig, order) is Stage.UNDONE
+    before = (stage_of(rig, order), len(rig.written))
+    expires_at = now if late else now + timedelta(minutes=15)
+    asked = concluding(order, purpose).model_copy(update={"id": "ord-late", "expires_at": expires_at})
+
+    await rig.give(asked)
+
+    assert stage_of(rig, asked) is ends
+    assert (stage_of(rig, order), len(rig.written)) == before

@@ -83,7 +83,10 @@ def test_a_remediation_goes_from_request_to_undo(cli: Installed) -> None:
 
     cli.do(rig.backend.step())
     order = cli.do(rig.order())
-    cli.do(rig.report(order, Stage.ACTING, Stage.SETTLING, Stage.KEPT, reason="all is well"))
+    cli.do(rig.report(order, Stage.ACTING, Stage.SETTLING, Stage.HELD))
+    cli.tells("remediations", "keep", remediation_id, name="ole")
+    assert cli.do(rig.order()).purpose == "keep"
+    cli.do(rig.report(order, Stage.KEPT, first=4, reason="all is well"))
     assert "kept: all is well" in cli.tells("remediations", "show", remediation_id)
     cli.tells("remediations", "undo", remediation_id, name="ole")
     assert cli.json("remediations", "list", "--state", "kept", "--limit", "1")[0]["id"] == remediation_id

@@ -47,6 +47,16 @@ def test_mode_approve_asks_a_person_whatever_is_allowed() -> None:
     assert decide(proposal(), asked, [policy("{name: a, effect: allow}")], CONTEXT).effect is Effect.REQUIRE_APPROVAL
 
 
+def test_a_rule_that_keeps_failing_allows_nothing_without_a_person() -> None:
+    demoted = Context(now=NOW, policy_version="1", demoted=frozenset({"p/a"}))
+
+    decision = decide(proposal(), plan(), [policy("{name: a, effect: allow}")], demoted)
+
+    assert (decision.effect, decision.approvals_needed) == (Effect.REQUIRE_APPROVAL, 1)
+    assert "p/a has failed" in decision.reasons[0]
+    assert decide(proposal(), plan(), [policy("{name: b, effect: allow}")], demoted).effect is Effect.ALLOW
+
+
 @pytest.mark.parametrize(
     ("rule", "complaint"),
     [

@@ -11,7 +11,8 @@ from aegis.backend.identity.roles import Permission, Principal
 from aegis.backend.incidents import repository as incident_repository
 from aegis.backend.remediations import repository
 from aegis.backend.remediations.consent import objection
-from aegis.backend.remediations.lifecycle import is_allowed
+from aegis.backend.remediations.lifecycle import CONCLUDABLE
+from aegis.backend.remediations.orders import Conclusion
 from aegis.backend.remediations.remediator import WORK, Remediator
 from aegis.contracts.actions import Action
 from aegis.contracts.approvals import Approval, Verdict
@@ -34,6 +35,7 @@ from aegis.policy.decide import Context, matching
 
 LONGEST_WAIT_S = 30.0
 WITHDRAWN_FOR = timedelta(minutes=30)
+_ORDERS = ("order", *repository.CONCLUSIONS)
 
 
 class _Body(BaseModel):
@@ -132,7 +134,7 @@ def executor_router(remediator: Remediator, access: Access) -> APIRouter:
             withdrawn = await repository.withdrawn_orders(tx, since=now - WITHDRAWN_FOR)
         return Work(
             rehearsals=tuple(Rehearsal.model_validate(row.body) for row in rows if row.kind == "rehearsal"),
-            orders=tuple(Envelope.model_validate(row.body) for row in rows if row.kind == "order"),
+            orders=tuple(Envelope.model_validate(row.body) for row in rows if row.kind in _ORDERS),
             announcements=tuple(Announcement.model_validate(row.body) for row in rows if row.kind == "announcement"),
             withdrawn=withdrawn,
         )
@@ -200,7 +202,7 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
             incident = await incident_repository.find_open(tx, found.owner.workload)
             proposal = Proposal(
                 id=ports.ids.new("pro", now),
-                incident_key=incident.key if incident else ports.ids.new("request", now),
+                incident_key=incident.key if incident else f"request:{found.target.uid}",
                 target=found.target,
                 owner=found.owner,
                 action=asked.action,
@@ -257,12 +259,22 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         require(principal, Permission.UNDO, remediation.proposal.target.namespace)
         if remediation.plan is None or not remediation.plan.reversible:
             raise ConflictError(f"{remediation.proposal.action.kind} has no undo")
+        return await _conclude(remediation_id, "undo", principal)
+
+    @routes.post("/{remediation_id}/keep", status_code=202)
+    async def keep(remediation_id: str, principal: Principal = access.anywhere(Permission.UNDO)) -> dict[str, str]:
+        """Keep for good what is held: it is not given back when its time is over."""
+        remediation = await _visible(remediation_id, principal)
+        require(principal, Permission.UNDO, remediation.proposal.target.namespace)
+        return await _conclude(remediation_id, "keep", principal)
+
+    async def _conclude(remediation_id: str, purpose: Conclusion, principal: Principal) -> dict[str, str]:
         async with database.transaction() as tx:
             row = await repository.take_one(tx, remediation_id)
             assert row is not None
-            if not is_allowed(RemediationState(row.state), RemediationState.UNDOING):
-                raise ConflictError(f"remediation {remediation_id} is {row.state}: there is nothing to undo")
-            return {"order_id": await remediator.order_undo(tx, row, by=principal.actor)}
+            if row.state not in CONCLUDABLE[purpose]:
+                raise ConflictError(f"remediation {remediation_id} is {row.state}: there is nothing to {purpose}")
+            return {"order_id": await remediator.conclude(tx, row, purpose, by=principal.actor)}
 
     async def _speak(remediation_id: str, given: Consent, verdict: Verdict, principal: Principal) -> Approval:
         async with database.transaction() as tx:

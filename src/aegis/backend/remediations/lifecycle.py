@@ -1,6 +1,6 @@
 """The one state machine of a remediation: which state follows which. Pure.
 
-    proposed → rehearsing → deciding → awaiting_approval → ordered ⇄ blocked → acting → settling → kept
+    proposed → rehearsing → deciding → awaiting_approval → ordered ⇄ blocked → acting → settling → kept ← held
                                                                                             ├→ held → undoing → released
                                                                                             └→ undoing → undone
 
@@ -22,7 +22,8 @@ _TRANSITIONS: Mapping[S, frozenset[S]] = {
     # A write that its own preconditions stopped changed nothing: that is a refusal.
     S.ACTING: frozenset({S.SETTLING, S.REFUSED, S.ESCALATED}),
     S.SETTLING: frozenset({S.KEPT, S.HELD, S.UNDOING, S.ESCALATED}),
-    S.HELD: frozenset({S.UNDOING, S.ESCALATED}),
+    # A person may decide that what is held stays.
+    S.HELD: frozenset({S.KEPT, S.UNDOING, S.ESCALATED}),
     # A person may take back what was kept, for as long as the fields still hold it.
     S.KEPT: frozenset({S.UNDOING}),
     # Giving a temporary change back is an undo as well; it ends in `released`.
@@ -52,6 +53,16 @@ CONCLUDED: frozenset[S] = frozenset(
     }
 )
 """The states in which nobody waits for anything any more."""
+
+CONCLUDABLE: Mapping[str, frozenset[S]] = {
+    "undo": frozenset({S.SETTLING, S.HELD, S.KEPT}),
+    "keep": frozenset({S.HELD}),
+}
+"""What a person may order to conclude otherwise, and from where."""
+
+HELPED: frozenset[S] = frozenset({S.KEPT, S.HELD, S.RELEASED})
+FAILED: frozenset[S] = frozenset({S.UNDONE, S.ESCALATED})
+"""Whether an action that was taken did what it was taken for."""
 
 NOT_YET_ACTING: frozenset[S] = frozenset(
     {S.PROPOSED, S.REHEARSING, S.DECIDING, S.AWAITING_APPROVAL, S.ORDERED, S.BLOCKED}

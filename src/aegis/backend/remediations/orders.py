@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from typing import Literal
 
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.approvals import Approval
@@ -11,8 +12,11 @@ from aegis.contracts.orders import Order
 from aegis.contracts.plans import Plan
 from aegis.contracts.proposals import Proposal
 
+Conclusion = Literal["undo", "keep"]
+"""What a person can make of an action that was taken."""
+
 AUDIENCE = "executor"
-UNDO_LIFETIME = timedelta(minutes=15)
+CONCLUDING_LIFETIME = timedelta(minutes=15)
 
 
 def act(
@@ -39,21 +43,21 @@ def act(
     return order, _sealed(ports, order)
 
 
-def undo(
-    ports: BackendPorts, *, remediation_id: str, proposal: Proposal, plan: Plan, by: str
+def conclude(
+    ports: BackendPorts, *, purpose: Conclusion, remediation_id: str, proposal: Proposal, plan: Plan, by: str
 ) -> tuple[Order, Envelope]:
-    """Return the order to take back what the plan did, because a person wants it."""
+    """Return the order to take back or to keep what the plan did, because a person wants it."""
     now = ports.clock.now()
     order = Order(
         id=ports.ids.new("ord", now),
-        purpose="undo",
-        undoes=plan.order_id,
+        purpose=purpose,
+        concerns=plan.order_id,
         remediation_id=remediation_id,
         proposal=proposal,
         plan_hash=plan.hash,
-        decision_rule=f"taken back by {by}",
+        decision_rule=f"{purpose} by {by}",
         issued_at=now,
-        expires_at=now + UNDO_LIFETIME,
+        expires_at=now + CONCLUDING_LIFETIME,
     )
     return order, _sealed(ports, order)
 

@@ -5,6 +5,7 @@ audit entry and with whatever follows from it, so that N replicas are as good as
 """
 
 import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,6 +24,8 @@ from aegis.backend.remediations.lifecycle import (
     is_allowed,
     state_of,
 )
+from aegis.backend.remediations.orders import Conclusion
+from aegis.contracts.actions import Action
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.findings import Severity
 from aegis.contracts.orders import Announcement
@@ -31,11 +34,14 @@ from aegis.contracts.plans import Plan, Rehearsal, RehearsalResult, RehearsalSta
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import RemediationState as S
 from aegis.kit.database import Transaction, notify
-from aegis.policy.decide import Context, decide
+from aegis.kit.errors import ConflictError
+from aegis.policy.decide import FAILURES_THAT_DEMOTE, Context, decide
 
 WORK = "aegis_work"
 BACKEND = "service:backend"
 _ANNOUNCED = frozenset({S.KEPT, S.HELD, S.RELEASED, S.UNDONE, S.ESCALATED})
+_BRINGS_ABOUT: Mapping[S, Conclusion] = {S.UNDOING: "undo", S.UNDONE: "undo", S.RELEASED: "undo", S.KEPT: "keep"}
+"""What people may have ordered that has come about in these states."""
 _TRY_AGAIN = frozenset({S.EXPIRED, S.CANCELLED})
 """After these the same thing may be proposed anew; a person may ask again whatever came of it."""
 
@@ -58,11 +64,20 @@ class Remediator:
         over = _TRY_AGAIN if actor.startswith("service:") else CONCLUDED
         same = await repository.find_same(tx, proposal_id=proposal.id, dedupe_key=key, unless=over)
         if same is not None:
-            await self._join(tx, same, actor)
+            await self._join(tx, same, proposal, actor=actor)
             return str(same.id)
         return await self._add(tx, proposal, dedupe_key=key, actor=actor)
 
-    async def _join(self, tx: Transaction, row: Any, actor: str) -> None:
+    async def _join(self, tx: Transaction, row: Any, proposal: Proposal, *, actor: str) -> None:
+        """Count whoever asks among the requesters; people, unlike the AI Engine, mean exactly what they ask for."""
+        under_way = Proposal.model_validate(row.proposal).action
+        if not actor.startswith("service:") and proposal.action != under_way:
+            raise ConflictError(
+                f"{row.id} is under way on the same target, and would {_spelled(under_way)}",
+                field="action",
+                value=_spelled(proposal.action),
+                hint=f"`aegis remediations show {row.id}` shows it; ask again when it is concluded.",
+            )
         if actor not in row.requesters:
             await repository.add_requester(tx, row.id, [*row.requesters, actor])
             await self.trail.record(tx, actor=actor, event="remediation:requested", subject=row.id)
@@ -112,11 +127,15 @@ class Remediator:
         await self._follow_up_approvals()
         await self._give_up_on_rehearsals()
         await self._report_silence()
+        await self._report_unheard_people()
 
     async def take_rehearsal(self, tx: Transaction, result: RehearsalResult) -> None:
         """Remember what came of a rehearsal. Answers that come twice, or too late, change nothing."""
         row = await repository.take_one(tx, result.remediation_id)
-        if row is None or row.state != S.REHEARSING or result.status is RehearsalStatus.FAILED:
+        if row is None or row.state != S.REHEARSING:
+            return
+        if result.status is RehearsalStatus.FAILED:
+            await repository.note(tx, row.id, reason=result.reason)
             return
         await repository.finish_work(tx, result.rehearsal_id)
         facts = result.plan.facts if result.plan is not None else result.facts
@@ -138,9 +157,11 @@ class Remediator:
             return
         if outcome.stage is not Stage.BLOCKED:
             await repository.finish_work(tx, outcome.order_id)
+        if outcome.order_id != row.order_id:
+            await self._tell_that_nothing_came_of_it(tx, row, outcome)
+            return
         now_in, then = S(row.state), state_of(outcome.stage)
-        # What became of a person's order to undo is told by the order that it undoes, and by nothing else.
-        if outcome.order_id != row.order_id or not is_allowed(now_in, then):
+        if not is_allowed(now_in, then):
             detail = {"stage": outcome.stage.value, "state": now_in.value, "reason": outcome.reason}
             await self.trail.record(tx, actor="service:executor", event="outcome:late", subject=row.id, detail=detail)
             return
@@ -149,26 +170,38 @@ class Remediator:
             detail["guardrail"] = outcome.guardrail
         if outcome.verification is not None:
             detail["verification"] = outcome.verification.judgement.value
-        await self._move(tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail)
+        if then in _BRINGS_ABOUT:
+            await repository.finish_conclusions(tx, row.id, _BRINGS_ABOUT[then])
+        await self._move(
+            tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail,
+            expires_at=self._answer_due(row, then),
+        )  # fmt: skip
         if outcome.escalate or then is S.ESCALATED:
             await self._escalate(tx, row, why=outcome.reason, outcome=outcome)
         # Whoever took it back knows of it, and wants nothing else tried instead.
         if then is S.UNDONE and not await repository.is_taken_back(tx, row):
             await self._after_undone(tx, row, outcome)
 
-    async def order_undo(self, tx: Transaction, row: Any, *, by: str) -> str:
-        """Order to take back what was done; return the order's id."""
+    async def conclude(self, tx: Transaction, row: Any, purpose: Conclusion, *, by: str) -> str:
+        """Order to take back what was done, or to keep it; return the id of the order, which may have been given."""
+        pending = await repository.pending_conclusion(tx, row.id, now=self.ports.clock.now())
+        if pending is not None:
+            if pending.kind == purpose:
+                return str(pending.id)
+            raise ConflictError(f"somebody has ordered to {pending.kind} it, and the Executor has not answered yet")
         plan, proposal = Plan.model_validate(row.plan), Proposal.model_validate(row.proposal)
-        order, envelope = orders.undo(self.ports, remediation_id=row.id, proposal=proposal, plan=plan, by=by)
+        order, envelope = orders.conclude(
+            self.ports, purpose=purpose, remediation_id=row.id, proposal=proposal, plan=plan, by=by
+        )
         await self._hand_out(
             tx,
             order.id,
-            "order",
+            purpose,
             remediation_id=row.id,
             body=envelope.model_dump(mode="json"),
             expires_at=order.expires_at,
         )
-        detail = {"order_id": order.id, "undoes": order.undoes}
+        detail = {"order_id": order.id, "purpose": purpose, "concerns": order.concerns}
         await self.trail.record(tx, actor=by, event="order:issued", subject=row.id, detail=detail)
         return order.id
 
@@ -205,7 +238,7 @@ class Remediator:
             if not rows:
                 return
             in_force = await self.policies.in_force(tx)
-            context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
+            context = await self._context(tx, in_force)
             for row in rows:
                 plan = Plan.model_validate(row.plan)
                 decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
@@ -262,7 +295,7 @@ class Remediator:
     async def _follow_up_approvals(self) -> None:
         async with self.ports.database.transaction() as tx:
             now = self.ports.clock.now()
-            rows = await repository.take(tx, S.AWAITING_APPROVAL, limit=100)
+            rows = await repository.take_answered(tx, now=now)
             if not rows:
                 return
             in_force = await self.policies.in_force(tx)
@@ -284,7 +317,7 @@ class Remediator:
         self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
     ) -> None:
         """A policy may have been saved since somebody was asked: what it denies, nobody's yes allows."""
-        context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
+        context = await self._context(tx, in_force)
         newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
         if newest.effect is Effect.DENY:
             reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
@@ -292,32 +325,65 @@ class Remediator:
         else:
             await self._order(tx, row, plan, decision, reason=f"approved by {approvers}")
 
+    async def _context(self, tx: Transaction, in_force: PolicySet) -> Context:
+        return Context(
+            now=self.ports.clock.now(),
+            policy_version=in_force.version,
+            demoted=await repository.rules_that_failed(tx, in_a_row=FAILURES_THAT_DEMOTE),
+        )
+
     async def _give_up_on_rehearsals(self) -> None:
         async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, S.REHEARSING, limit=100):
-                if row.expires_at <= self.ports.clock.now():
-                    await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason="no Executor rehearsed it in time")
+            for row in await repository.take(tx, S.REHEARSING, due=self.ports.clock.now()):
+                why = f"no Executor rehearsed it in time; one that tried said: {row.reason}"
+                why = why if row.reason else "no Executor rehearsed it in time"
+                await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=why)
 
     async def _cancel_what_resolved(self) -> None:
-        async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, *NOT_YET_ACTING, limit=100):
-                incident = await incident_repository.find_survivor(tx, row.incident_key)
-                if (
-                    incident is not None
-                    and incident.resolved_at is not None
-                    and incident.resolved_at >= row.proposed_at
-                ):
-                    now = self.ports.clock.now()
-                    await repository.withdraw_work(tx, row.id, at=now)
-                    await self._move(tx, row, S.CANCELLED, actor=BACKEND, reason="the incident resolved by itself")
+        seen_to = ""
+        while True:
+            async with self.ports.database.transaction() as tx:
+                rows = await repository.take(tx, *NOT_YET_ACTING, after=seen_to)
+                for row in rows:
+                    await self._cancel_if_resolved(tx, row)
+            if not rows:
+                return
+            seen_to = rows[-1].id
+
+    async def _cancel_if_resolved(self, tx: Transaction, row: Any) -> None:
+        incident = await incident_repository.find_survivor(tx, row.incident_key)
+        if incident is None or incident.resolved_at is None or incident.resolved_at < row.proposed_at:
+            return
+        await repository.withdraw_work(tx, row.id, at=self.ports.clock.now())
+        await self._move(tx, row, S.CANCELLED, actor=BACKEND, reason="the incident resolved by itself")
 
     async def _report_silence(self) -> None:
+        due = self.ports.clock.now() - self.ports.settings.silence_limit
         async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, *WITH_THE_EXECUTOR, limit=100):
-                if self.ports.clock.now() >= _answer_due(row) + self.ports.settings.silence_limit:
-                    why = f"the Executor has not said what became of it since {row.updated_at.isoformat()}"
-                    await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
-                    await self._escalate(tx, row, why=why, outcome=None)
+            for row in await repository.take(tx, *WITH_THE_EXECUTOR, due=due):
+                why = f"the Executor has not said what became of it since {row.updated_at.isoformat()}"
+                await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
+                await self._escalate(tx, row, why=why, outcome=None)
+
+    async def _report_unheard_people(self) -> None:
+        """Tell when a person's order to undo or to keep something ran out: it was accepted, and nothing came of it."""
+        due = self.ports.clock.now() - self.ports.settings.claim_lifetime
+        async with self.ports.database.transaction() as tx:
+            for item in await repository.take_unheard_conclusions(tx, due=due):
+                row = await repository.take_one(tx, item.remediation_id)
+                assert row is not None
+                why = f"the order to {item.kind} it expired at {item.expires_at.isoformat()}, and no Executor answered"
+                detail = {"order_id": item.id, "reason": why}
+                await self.trail.record(tx, actor=BACKEND, event="order:unheard", subject=row.id, detail=detail)
+                await self._call_a_person(tx, row, key=item.id, why=why)
+
+    async def _tell_that_nothing_came_of_it(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
+        """A person's order speaks for itself only where the order which it concerns does not: it was not followed."""
+        detail = {"order_id": outcome.order_id, "reason": outcome.reason}
+        event = f"order:{outcome.stage.value}"
+        await self.trail.record(tx, actor="service:executor", event=event, subject=row.id, detail=detail)
+        why = f"the order to conclude it is {outcome.stage.value}: {outcome.reason}"
+        await self._call_a_person(tx, row, key=outcome.order_id, why=why)
 
     async def _after_undone(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
         """Propose the ladder's next rung, or hand over to a person."""
@@ -338,6 +404,15 @@ class Remediator:
         undone = await repository.take_one(tx, row.id)
         await self._move(tx, undone, S.ESCALATED, actor=BACKEND, reason=why)
         await self._escalate(tx, row, why=why, outcome=outcome)
+
+    def _answer_due(self, row: Any, then: S) -> datetime | None:
+        """Return by when the Executor should say something new about a remediation that gets into this state."""
+        if then in (S.ORDERED, S.BLOCKED):
+            return row.expires_at  # type: ignore[no-any-return]
+        plan, now = Plan.model_validate(row.plan), self.ports.clock.now()
+        if then is S.HELD:
+            return now + plan.lease.maximum if plan.lease else None
+        return now + plan.deadline if then in WITH_THE_EXECUTOR else None
 
     async def _move(
         self,
@@ -418,11 +493,17 @@ class Remediator:
         )
 
     async def _escalate(self, tx: Transaction, row: Any, *, why: str, outcome: Outcome | None) -> None:
-        proposal = Proposal.model_validate(row.proposal)
         evidence = [] if outcome is None or outcome.verification is None else list(outcome.verification.reasons)
+        about = "silence" if outcome is None else f"{outcome.order_id}:{outcome.sequence}"
+        await self._call_a_person(tx, row, key=about, why=why, evidence=evidence)
+
+    async def _call_a_person(
+        self, tx: Transaction, row: Any, *, key: str, why: str, evidence: Sequence[str] = ()
+    ) -> None:
+        proposal = Proposal.model_validate(row.proposal)
         await self.notifier.notify(
             tx,
-            key=f"escalated:{row.id}",
+            key=f"escalated:{row.id}:{key}",
             kind="escalated",
             severity=Severity.CRITICAL,
             title=f"{proposal.target}: {proposal.action.kind.value} needs a person",
@@ -431,7 +512,7 @@ class Remediator:
                 "incident_id": row.incident_id,
                 "cause": proposal.cause.value,
                 "why": why,
-                "evidence": evidence,
+                "evidence": list(evidence),
             },
         )
 
@@ -441,11 +522,6 @@ def _dedupe_key(proposal: Proposal) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
-def _answer_due(row: Any) -> datetime:
-    """Return by when the Executor should have said something new about a remediation."""
-    if row.state in (S.ORDERED, S.BLOCKED):
-        return max(row.expires_at, row.updated_at)  # type: ignore[no-any-return]
-    plan = Plan.model_validate(row.plan)
-    if row.state == S.HELD:
-        return row.updated_at + (plan.lease.maximum if plan.lease else timedelta(days=3650))  # type: ignore[no-any-return]
-    return row.updated_at + plan.deadline  # type: ignore[no-any-return]
+def _spelled(action: Action) -> str:
+    settings = {key: value for key, value in action.model_dump(mode="json").items() if key != "kind"}
+    return " ".join([action.kind.value, *(f"{key}={value}" for key, value in settings.items())])

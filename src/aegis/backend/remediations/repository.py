@@ -9,12 +9,15 @@ from sqlalchemy import desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.backend.remediations.lifecycle import CONCLUDED
+from aegis.backend.remediations.lifecycle import CONCLUDED, FAILED, HELPED
 from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
 from aegis.contracts.approvals import Approval
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.database import lock
+
+CONCLUSIONS = ("undo", "keep")
+"""The kinds of work that a person orders about what was done already."""
 
 
 async def add(tx: AsyncConnection, row: dict[str, Any]) -> None:
@@ -45,22 +48,56 @@ async def add_requester(tx: AsyncConnection, remediation_id: str, requesters: Se
     await tx.execute(query.values(requesters=list(requesters)))
 
 
-async def take(tx: AsyncConnection, *states: RemediationState, limit: int = 20) -> Sequence[Any]:
-    """Lock some remediations in these states that no other replica is working on."""
-    query = (
-        select(remediations)
-        .where(remediations.c.state.in_(states))
-        .order_by(remediations.c.updated_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
+async def take(
+    tx: AsyncConnection, *states: RemediationState, due: datetime | None = None, after: str = "", limit: int = 20
+) -> Sequence[Any]:
+    """Lock some remediations in these states that no other replica is working on, in the order of their ids.
+
+    With `due`, only those that were to hear of somebody by then; with `after`, only those behind that id.
+    """
+    query = select(remediations).where(remediations.c.state.in_(states), remediations.c.id > after)
+    if due is not None:
+        query = query.where(remediations.c.expires_at <= due)
+    query = query.order_by(remediations.c.id).limit(limit).with_for_update(skip_locked=True)
     return (await tx.execute(query)).all()
 
 
+async def take_answered(tx: AsyncConnection, *, now: datetime) -> Sequence[Any]:
+    """Lock what waits for approval and about which somebody has spoken, or whose time is over."""
+    spoken = select(approvals.c.id).where(approvals.c.remediation_id == remediations.c.id).exists()
+    query = select(remediations).where(
+        remediations.c.state == RemediationState.AWAITING_APPROVAL, or_(spoken, remediations.c.expires_at <= now)
+    )
+    return (await tx.execute(query.order_by(remediations.c.id).with_for_update(skip_locked=True))).all()
+
+
 async def is_any_open(tx: AsyncConnection) -> bool:
-    """Whether any remediation still waits for something."""
-    found = select(remediations.c.id).where(remediations.c.state.not_in(CONCLUDED)).limit(1)
-    return (await tx.execute(found)).first() is not None
+    """Whether any remediation, or any person's order to conclude one, still waits for something."""
+    waits = select(remediations.c.id).where(remediations.c.state.not_in(CONCLUDED)).exists()
+    ordered = select(work_items.c.id).where(work_items.c.kind.in_(CONCLUSIONS), work_items.c.done.is_(False)).exists()
+    return bool((await tx.execute(select(or_(waits, ordered)))).scalar_one())
+
+
+async def rules_that_failed(tx: AsyncConnection, *, in_a_row: int) -> frozenset[str]:
+    """Return the policy rules whose last so many actions were all undone or given up."""
+    rule = remediations.c.decision["rule"].astext
+    latest = (
+        select(
+            rule.label("rule"),
+            remediations.c.state.in_(FAILED).label("failed"),
+            func.row_number().over(partition_by=rule, order_by=desc(remediations.c.updated_at)).label("nth"),
+        )
+        .where(remediations.c.state.in_(HELPED | FAILED), rule != "")
+        .subquery()
+    )
+    query = select(latest.c.rule).where(latest.c.nth <= in_a_row).group_by(latest.c.rule)
+    query = query.having(func.count() == in_a_row, func.bool_and(latest.c.failed))
+    return frozenset((await tx.execute(query)).scalars())
+
+
+async def note(tx: AsyncConnection, remediation_id: str, *, reason: str) -> None:
+    """Remember why nothing has come of it so far; its state stays."""
+    await tx.execute(update(remediations).where(remediations.c.id == remediation_id).values(reason=reason[:4000]))
 
 
 async def take_one(tx: AsyncConnection, remediation_id: str) -> Any | None:
@@ -172,8 +209,33 @@ async def claim_work(
 
 async def is_taken_back(tx: AsyncConnection, row: Any) -> bool:
     """Whether a person has ordered to undo what this remediation did."""
-    undo = (work_items.c.remediation_id == row.id) & (work_items.c.kind == "order") & (work_items.c.id != row.order_id)
+    undo = (work_items.c.remediation_id == row.id) & (work_items.c.kind == "undo")
     return (await tx.execute(select(work_items.c.id).where(undo).limit(1))).first() is not None
+
+
+async def pending_conclusion(tx: AsyncConnection, remediation_id: str, *, now: datetime) -> Any | None:
+    """Return a person's order about this remediation that the Executor has not followed yet."""
+    query = select(work_items).where(
+        work_items.c.remediation_id == remediation_id,
+        work_items.c.kind.in_(CONCLUSIONS),
+        work_items.c.done.is_(False),
+        work_items.c.expires_at > now,
+    )
+    return (await tx.execute(query.limit(1))).first()
+
+
+async def finish_conclusions(tx: AsyncConnection, remediation_id: str, kind: str) -> None:
+    """Note that what people ordered of this kind has come about."""
+    query = update(work_items).where(work_items.c.remediation_id == remediation_id, work_items.c.kind == kind)
+    await tx.execute(query.values(done=True))
+
+
+async def take_unheard_conclusions(tx: AsyncConnection, *, due: datetime) -> Sequence[Any]:
+    """Close and return people's orders to conclude something that expired by then, and no Executor answered."""
+    query = update(work_items).where(
+        work_items.c.kind.in_(CONCLUSIONS), work_items.c.done.is_(False), work_items.c.expires_at <= due
+    )
+    return list((await tx.execute(query.values(done=True).returning(work_items))).all())
 
 
 async def finish_work(tx: AsyncConnection, work_id: str) -> bool:

@@ -83,7 +83,7 @@ async def past_actions(tx: AsyncConnection, *, since: datetime, besides: str) ->
     """Return orders that were begun since then or are still under way, other than this one."""
     query = select(journal).where(
         journal.c.acted_at.is_not(None),
-        journal.c.undoes.is_(None),
+        journal.c.concerns.is_(None),
         or_(journal.c.acted_at >= since, journal.c.stage.in_(_UNDER_WAY)),
         journal.c.order_id != besides,
     )
@@ -111,7 +111,7 @@ async def count_same_fixes(
             journal.c.action == action,
             journal.c.spec_hash == spec_hash,
             journal.c.acted_at >= since,
-            journal.c.undoes.is_(None),
+            journal.c.concerns.is_(None),
         )
     )
     return int((await tx.execute(query)).scalar_one())

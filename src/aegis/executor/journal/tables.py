@@ -23,7 +23,7 @@ journal = Table(
     Column("order_id", Text, primary_key=True),
     Column("remediation_id", Text, nullable=False),
     Column("plan_hash", Text, nullable=False),
-    Column("undoes", Text, nullable=True),
+    Column("concerns", Text, nullable=True),
     Column("owner_uid", Text, nullable=False, index=True),
     Column("action", Text, nullable=False),
     Column("spec_hash", Text, nullable=False),

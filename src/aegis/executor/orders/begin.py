@@ -72,7 +72,7 @@ class Beginner:
             plan = self.cipher.decrypt(row.plan_hash, stored)
         except InvalidTag:
             return None
-        order_id = row.undoes or row.order_id
+        order_id = row.concerns or row.order_id
         return plan if plan.exact.hash == row.plan_hash and plan.exact.order_id == order_id else None
 
     async def write(self, row: Any, plan: KeptPlan) -> None:

@@ -54,7 +54,7 @@ class Receiver:
             "order_id": order.id,
             "remediation_id": order.remediation_id,
             "plan_hash": order.plan_hash,
-            "undoes": order.undoes,
+            "concerns": order.concerns,
             "owner_uid": order.proposal.owner.uid,
             "action": order.proposal.action.kind,
             "spec_hash": "",

@@ -15,7 +15,6 @@ from aegis.contracts.verifications import Verification
 from aegis.executor.actions.base import JSON_PATCH, is_stamped
 from aegis.executor.cluster.paths import path_of
 from aegis.executor.cluster.spelling import spelled
-from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
@@ -39,27 +38,6 @@ class Undoer:
             await self.recorder.move(
                 tx, row, Stage.UNDOING, reason=because,
                 verification=verification, undo_because=because, undo_ends_in=ends_in.value,
-            )  # fmt: skip
-
-    async def start_for_person(self, row: Any) -> None:
-        """A person's order to take another one back: that order's row moves, this one is done with."""
-        async with self.ports.database.transaction() as tx:
-            undone = await repository.find(tx, row.undoes, locked=True)
-            if self.ports.clock.now() >= row.expires_at:
-                await self.recorder.move(tx, row, Stage.EXPIRED, reason=f"expired at {row.expires_at.isoformat()}")
-                return
-            if (
-                undone is None
-                or undone.plan_hash != row.plan_hash
-                or undone.stage not in (Stage.KEPT, Stage.HELD, Stage.SETTLING)
-            ):
-                stage = undone.stage if undone is not None else "not known here"
-                await self.recorder.move(tx, row, Stage.REFUSED, reason=f"order {row.undoes} is {stage}")
-                return
-            await repository.change(tx, row.order_id, in_stage=row.stage, stage="handed_over", concluded=True)
-            await self.recorder.move(
-                tx, undone, Stage.UNDOING, reason="a person takes it back",
-                undo_because="a person takes it back", undo_ends_in=Stage.UNDONE.value,
             )  # fmt: skip
 
     async def carry_out(self, row: Any, plan: KeptPlan) -> None:

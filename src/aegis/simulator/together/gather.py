@@ -43,7 +43,7 @@ async def gather(run: Together) -> Evidence:
         for row in sorted(await _rows(run.journal, "plans"), key=lambda row: row["made_at"])
     }
     # Two rehearsals may have made two plans for one order: what counts is the one that was ordered.
-    ordered = {row["order_id"]: row["plan_hash"] for row in journal if row["undoes"] is None}
+    ordered = {row["order_id"]: row["plan_hash"] for row in journal if row["concerns"] is None}
     for row in await _rows(run.journal, "plans"):
         if ordered.get(row["order_id"]) == row["hash"]:
             plans[row["order_id"]] = cipher.decrypt(row["hash"], row["body"])

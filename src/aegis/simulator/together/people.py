@@ -55,11 +55,9 @@ class Person:
     async def reject(self, remediation_id: str) -> httpx.Response | None:
         return await self._say("POST", f"/api/v1/remediations/{remediation_id}/reject", {"comment": "not now"})
 
-    async def undo(self, remediation_id: str) -> httpx.Response | None:
-        return await self._say("POST", f"/api/v1/remediations/{remediation_id}/undo", {})
-
-    async def keep(self, remediation_id: str) -> httpx.Response | None:
-        return await self._say("POST", f"/api/v1/remediations/{remediation_id}/keep", {})
+    async def conclude(self, remediation_id: str, purpose: str) -> httpx.Response | None:
+        """Order to `undo` or to `keep` what was done."""
+        return await self._say("POST", f"/api/v1/remediations/{remediation_id}/{purpose}", {})
 
     async def request(self, *, namespace: str, kind: str, name: str, action: dict[str, Any]) -> httpx.Response | None:
         body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": "I know it"}

@@ -1,7 +1,7 @@
 """What goes wrong in a run, drawn from a seed: in the cluster, among people, on the wires, in the services."""
 
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -399,14 +399,22 @@ def review(name: str, verdict: str) -> Do:
 
 def take_back(name: str = "ole") -> Do:
     """Somebody takes back whatever can be taken back."""
+    return _conclude(name, "undo", of=("kept", "held", "settling", "acting", "undone"))
 
+
+def keep(name: str = "ole") -> Do:
+    """Somebody keeps for good whatever is held."""
+    return _conclude(name, "keep", of=("held", "settling"))
+
+
+def _conclude(name: str, purpose: str, *, of: Collection[str]) -> Do:
     async def do(run: Together) -> str:
         person, said = run.person(name), []
         for one in await person.remediations():
-            if one["state"] in ("kept", "held", "settling", "acting", "undone"):
-                answer = await person.undo(one["id"])
+            if one["state"] in of:
+                answer = await person.conclude(one["id"], purpose)
                 said.append(answer.status_code if answer is not None else 0)
-        return f"{name} takes back: {said}"
+        return f"{name} would {purpose}: {said}"
 
     return do
 
@@ -597,7 +605,7 @@ def _draw_people(rng: random.Random, made: Schedule) -> None:
         who, target = rng.choice(("ole", "ada", "vic")), rng.choice((*SERVICES, "@store"))
         made.at(rng.uniform(10, 200), ask(who, target, an_action(rng)))
     if rng.random() < 0.2:
-        made.at(rng.uniform(100, made.lasts_s), take_back())
+        made.at(rng.uniform(100, made.lasts_s), rng.choice((take_back(), take_back(), keep())))
     if rng.random() < 0.2:
         target, told_s = rng.choice(SERVICES), rng.uniform(5, 60)
         made.at(told_s, alert(target, resolved=False)).at(told_s + rng.uniform(5, 120), alert(target, resolved=True))

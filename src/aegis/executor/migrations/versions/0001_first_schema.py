@@ -37,7 +37,7 @@ def _tables() -> None:
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("remediation_id", sa.Text(), nullable=False),
         sa.Column("plan_hash", sa.Text(), nullable=False),
-        sa.Column("undoes", sa.Text(), nullable=True),
+        sa.Column("concerns", sa.Text(), nullable=True),
         sa.Column("owner_uid", sa.Text(), nullable=False),
         sa.Column("action", sa.Text(), nullable=False),
         sa.Column("spec_hash", sa.Text(), nullable=False),

@@ -38,7 +38,8 @@ def _check_held(  # noqa: PLR0917 (all of them are what a held change left behin
 ) -> None:
     lease, until = row["plan"]["lease"], journal["lease_until"]
     if body["escalate"]:
-        ruling.check(f"escalated:{row['id']}" in told, f"{row['order_id']} is held, and nobody was told")
+        was_told = any(key.startswith(f"escalated:{row['id']}:") for key in told)
+        ruling.check(was_told, f"{row['order_id']} is held, and nobody was told")
         return
     ruling.check(lease is not None and until is not None, f"{row['order_id']} is held without an end")
     if until is not None:
@@ -47,11 +48,12 @@ def _check_held(  # noqa: PLR0917 (all of them are what a held change left behin
 
 
 def ai_engine_alone_changes_nothing(found: Evidence) -> Ruling:
-    """Rule 10: nothing is kept unless the workload itself is whole, whatever the AI Engine says."""
+    """Rule 10: whatever the AI Engine says, only what is whole itself is kept; a person may keep anything."""
     ruling = Ruling()
+    by_people = {row["concerns"] for row in found.journal.values() if _keeps(row)}
     for row in found.tables["remediations"]:
         for body in found.outcomes_of(row["order_id"]):
-            if body["stage"] != "kept":
+            if body["stage"] != "kept" or row["order_id"] in by_people:
                 continue
             truth = found.truth_at(moment(body["at"]))
             owner = truth.owners.get(row["proposal"]["owner"]["uid"]) if truth is not None else None
@@ -59,6 +61,11 @@ def ai_engine_alone_changes_nothing(found: Evidence) -> Ruling:
             judgement = (body["verification"] or {}).get("judgement")
             ruling.check(judgement == "better", f"{row['order_id']} was kept on the verdict {judgement}")
     return ruling
+
+
+def _keeps(row: Row) -> bool:
+    """Whether this is a person's order to keep something, and it was followed."""
+    return row["stage"] == "handed_over" and bool(orjson.loads(row["order"])["purpose"] == "keep")
 
 
 def nothing_acknowledged_is_lost(found: Evidence) -> Ruling:

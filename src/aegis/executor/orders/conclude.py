@@ -1,0 +1,62 @@
+"""A person's order to conclude another one: to take back what it did, or to keep it.
+
+The row of the order that acted moves, and its reports tell what became of it; the person's own order speaks only
+where nothing comes of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from aegis.contracts.orders import Order
+from aegis.contracts.outcomes import Stage
+from aegis.executor.journal import repository
+from aegis.executor.journal.plan import KeptPlan
+from aegis.executor.orders.record import Recorder
+from aegis.executor.orders.undo import Undoer
+from aegis.executor.ports import ExecutorPorts
+
+HANDED_OVER = "handed_over"
+"""The stage of a person's order that the order which it concerns carries on."""
+
+_MAY_CONCLUDE: Mapping[str, frozenset[str]] = {
+    "undo": frozenset({Stage.SETTLING, Stage.HELD, Stage.KEPT}),
+    "keep": frozenset({Stage.HELD}),
+}
+
+
+@dataclass(frozen=True)
+class Concluder:
+    ports: ExecutorPorts
+    recorder: Recorder
+    undoer: Undoer
+
+    async def conclude(self, row: Any, plan: KeptPlan | None) -> None:
+        """Follow a person's order, whose journal row this is; `plan` is that of the order which it concerns."""
+        purpose = Order.model_validate_json(row.order).purpose
+        async with self.ports.database.transaction() as tx:
+            concerned = await repository.find(tx, row.concerns)
+        if self.ports.clock.now() >= row.expires_at:
+            await self._decline(row, Stage.EXPIRED, f"expired at {row.expires_at.isoformat()}")
+        elif plan is None or concerned is None or concerned.plan_hash != row.plan_hash:
+            await self._decline(row, Stage.REFUSED, f"order {row.concerns} is not known here")
+        elif concerned.stage not in _MAY_CONCLUDE[purpose]:
+            await self._decline(row, Stage.REFUSED, f"order {row.concerns} is {concerned.stage}")
+        elif purpose == "undo":
+            because = "a person takes it back"
+            undoing = {"undo_because": because, "undo_ends_in": Stage.UNDONE.value}
+            await self._hand_over(row, concerned, Stage.UNDOING, because, **undoing)
+        else:
+            # Before it is concluded: nobody would come back to it afterwards.
+            await self.undoer.let_go(plan)
+            await self._hand_over(row, concerned, Stage.KEPT, "a person keeps it")
+
+    async def _hand_over(self, row: Any, concerned: Any, to: Stage, reason: str, **values: Any) -> None:
+        """Move the order that is concluded; where it has moved on meanwhile, the next look says so."""
+        async with self.ports.database.transaction() as tx:
+            if await self.recorder.move(tx, concerned, to, reason=reason, **values) is not None:
+                await repository.change(tx, row.order_id, in_stage=row.stage, stage=HANDED_OVER, concluded=True)
+
+    async def _decline(self, row: Any, stage: Stage, reason: str) -> None:
+        async with self.ports.database.transaction() as tx:
+            await self.recorder.move(tx, row, stage, reason=reason)
