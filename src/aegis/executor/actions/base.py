@@ -127,21 +127,6 @@ def _shown(value: Any) -> str | None:
     return str(value)[:200]
 
 
-def taken_away_at_once(facts: Facts) -> int:
-    """Return how many pods a change of the template takes away at a time."""
-    assert facts.target is not None
-    spec = facts.target["spec"]
-    strategy = spec.get("strategy") or spec.get("updateStrategy") or {}
-    if strategy.get("type") == "Recreate":
-        return len(facts.pods)
-    rolling = strategy.get("rollingUpdate") or {}
-    unavailable = rolling.get("maxUnavailable", "25%" if facts.target["kind"] == "Deployment" else 1)
-    replicas = spec.get("replicas", len(facts.pods))
-    if isinstance(unavailable, str) and unavailable.endswith("%"):
-        return int(replicas * float(unavailable[:-1]) / 100)  # Kubernetes rounds down
-    return int(unavailable)
-
-
 def _operations(edits: Iterable[FieldEdit]) -> list[dict[str, Any]]:
     operations: list[dict[str, Any]] = []
     for edit in edits:

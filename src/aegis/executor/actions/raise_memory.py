@@ -4,9 +4,9 @@ import math
 
 from aegis.catalogue.actions import MEMORY_FACTOR_MAX
 from aegis.contracts.actions import RaiseMemory as Request
-from aegis.contracts.plans import Disturbance
 from aegis.contracts.proposals import Proposal
-from aegis.executor.actions.base import CannotPlanError, Draft, FieldEdit, edit_object, redacted, taken_away_at_once
+from aegis.executor.actions.base import CannotPlanError, Draft, FieldEdit, edit_object, redacted
+from aegis.executor.actions.rollout import disturbance_of_rollout
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.guardrails.quantities import bytes_of, mebibytes
 
@@ -34,12 +34,11 @@ class RaiseMemory:
         if requested is not None and bytes_of(requested) == bytes_of(limit):
             edits.append(FieldEdit(f"{pointer}/resources/requests/memory", requested, raised))
         request, undo = edit_object(facts.target, edits, order_id=order_id)
-        healthy = len(facts.healthy_pods)
         return Draft(
             summary=f"raise the memory limit of {action.container} in {proposal.target} from {limit} to {raised}",
             request=request,
             undo=undo,
             changes=redacted(edits),
             undo_changes=redacted(edits, reverse=True),
-            disturbance=Disturbance(healthy_pods=healthy, of_healthy_pods=healthy, at_once=taken_away_at_once(facts)),
+            disturbance=disturbance_of_rollout(facts),
         )

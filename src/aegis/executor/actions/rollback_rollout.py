@@ -4,9 +4,9 @@ import copy
 from collections.abc import Sequence
 
 from aegis.contracts.actions import RollbackRollout as Request
-from aegis.contracts.plans import Disturbance
 from aegis.contracts.proposals import Proposal
 from aegis.executor.actions.base import CannotPlanError, Draft, FieldEdit, edit_object, redacted
+from aegis.executor.actions.rollout import disturbance_of_rollout
 from aegis.executor.guardrails.facts import Facts, Object, is_ready, newest_replicaset, revision_of, template_hash
 
 
@@ -29,7 +29,7 @@ class RollbackRollout:
             undo=undo,
             changes=redacted(edits),
             undo_changes=redacted(edits, reverse=True),
-            disturbance=_disturbance(facts, newest),
+            disturbance=disturbance_of_rollout(facts, going=_pods_of(newest, facts.pods)),
         )
 
 
@@ -50,14 +50,11 @@ def was_healthy(replicaset: Object, pods: Sequence[Object], seen_healthy: frozen
     return own in seen_healthy or any(template_hash(pod) == own and is_ready(pod) for pod in pods)
 
 
+def _pods_of(revision: Object, pods: Sequence[Object]) -> list[Object]:
+    return [pod for pod in pods if template_hash(pod) == template_hash(revision)]
+
+
 def _template_of(replicaset: Object) -> Object:
     template: Object = copy.deepcopy(replicaset["spec"]["template"])
     template["metadata"]["labels"].pop("pod-template-hash", None)
     return template
-
-
-def _disturbance(facts: Facts, newest: Object) -> Disturbance:
-    """Only pods of the new revision are taken away, and only those that are healthy count."""
-    own = template_hash(newest)
-    healthy_new = sum(1 for pod in facts.healthy_pods if template_hash(pod) == own)
-    return Disturbance(healthy_pods=healthy_new, of_healthy_pods=len(facts.healthy_pods), at_once=min(1, healthy_new))
