@@ -93,7 +93,7 @@ class Sloppy(Beginner):
 
     async def write(self, row: Any, plan: KeptPlan) -> None:
         request = replace(plan.exact.request, body=plan.exact.request.body + b"\n")
-        await super().write(row, KeptPlan(replace(plan.exact, request=request), plan.shown))
+        await super().write(row, replace(plan, exact=replace(plan.exact, request=request)))
 
 
 class Blunt(Rehearser):

@@ -527,6 +527,29 @@ async def test_a_plan_for_one_object_is_not_carried_out_by_an_order_for_another(
     assert rig.written == []
 
 
+@pytest.mark.parametrize(
+    ("rehearsed", "ordered"),
+    [
+        (RestartWorkload(), RestartWorkload(allow_single_replica=True)),
+        (ScaleWorkload(replicas=5), ScaleWorkload(replicas=4)),
+        (RollbackRollout(), RollbackRollout(to_revision=1)),
+    ],
+    ids=lambda action: str(action.kind),
+)
+async def test_a_plan_is_not_carried_out_by_an_order_with_other_settings_than_were_rehearsed(
+    rig: Rig, rehearsed: Action, ordered: Action
+) -> None:
+    plan = await rig.plan(rig.proposal(rehearsed))
+    order = rig.order(rig.proposal(ordered), plan)
+
+    await rig.give(order)
+
+    outcome = rig.outcome(order)
+    assert outcome is not None
+    assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "plan")
+    assert rig.written == []
+
+
 async def test_an_order_waits_a_quarter_of_an_hour_at_most_whatever_it_says(rig: Rig) -> None:
     proposal = rig.proposal()
     plan = await rig.plan(proposal)

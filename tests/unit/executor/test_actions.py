@@ -99,9 +99,11 @@ def test_a_stored_plan_comes_back_to_the_byte_and_cannot_be_exchanged() -> None:
     exact = ExactPlan("ord-1", "uid-web", draft.request, draft.undo)
     cipher = PlanCipher(bytes(32))
 
-    stored = cipher.encrypt(KeptPlan(exact, plan(hash=exact.hash)))
+    kept = KeptPlan(proposal(), exact, plan(hash=exact.hash))
 
-    assert cipher.decrypt(exact.hash, stored).exact == exact
+    stored = cipher.encrypt(kept)
+
+    assert cipher.decrypt(exact.hash, stored) == kept
     assert exact_plan_from(exact.to_bytes()).hash == exact.hash
     with pytest.raises(InvalidTag):
         cipher.decrypt("b" * 64, stored)

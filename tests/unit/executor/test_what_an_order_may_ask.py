@@ -9,7 +9,7 @@ import httpx2
 import pytest
 from tests.builders import NOW, plan, proposal, target
 
-from aegis.contracts.actions import RestartWorkload
+from aegis.contracts.actions import RestartWorkload, RollbackRollout
 from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.orders import Order
 from aegis.contracts.work import Pause
@@ -26,7 +26,8 @@ from aegis.executor.settings import ExecutorSettings
 SETTINGS = ExecutorSettings.model_validate(
     {"backend_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
 )
-KEPT = KeptPlan(ExactPlan("ord-1", "uid-web", ExactRequest("PATCH", "/", JSON_PATCH, b"[]"), None), plan())
+EXACT = ExactPlan("ord-1", "uid-web", ExactRequest("PATCH", "/", JSON_PATCH, b"[]"), None)
+KEPT = KeptPlan(proposal(), EXACT, plan())
 
 
 def order(**changes: Any) -> Order:
@@ -47,6 +48,8 @@ def test_an_order_for_what_its_plan_is_for_is_carried_out() -> None:
         proposal(target=target("other")),
         proposal(owner=target("other")),
         proposal(RestartWorkload()),
+        proposal(RollbackRollout(to_revision=1)),
+        proposal(signals=("error_ratio",)),
     ],
 )
 def test_a_plan_for_one_thing_is_not_carried_out_by_an_order_for_another(asked: Any) -> None:

@@ -9,6 +9,7 @@ import orjson
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aegis.contracts.plans import Plan
+from aegis.contracts.proposals import Proposal
 from aegis.executor.ports import ExactRequest
 
 VERSION = 1
@@ -43,8 +44,13 @@ class ExactPlan:
 
 @dataclass(frozen=True)
 class KeptPlan:
-    """A plan as the Executor keeps it: the exact bytes and what people were shown."""
+    """A plan as the Executor keeps it: the proposal that was rehearsed, the exact bytes, and what people were shown.
 
+    The hash is over the bytes alone, and not every setting of an action shows in them: the checks of an order look at
+    its proposal, so the plan keeps its own to compare.
+    """
+
+    proposal: Proposal
     exact: ExactPlan
     shown: Plan
 
@@ -70,15 +76,20 @@ class PlanCipher:
         self._cipher = AESGCM(key)
 
     def encrypt(self, plan: KeptPlan) -> bytes:
-        payload = orjson.dumps([base64.b64encode(plan.exact.to_bytes()).decode(), plan.shown.model_dump_json()])
+        exact = base64.b64encode(plan.exact.to_bytes()).decode()
+        payload = orjson.dumps([plan.proposal.model_dump_json(), exact, plan.shown.model_dump_json()])
         nonce = os.urandom(_NONCE_BYTES)
         return nonce + self._cipher.encrypt(nonce, payload, plan.exact.hash.encode())
 
     def decrypt(self, plan_hash: str, stored: bytes) -> KeptPlan:
         """Raises cryptography's InvalidTag if the bytes are not those of that plan."""
         payload = self._cipher.decrypt(stored[:_NONCE_BYTES], stored[_NONCE_BYTES:], plan_hash.encode())
-        exact, shown = orjson.loads(payload)
-        return KeptPlan(exact_plan_from(base64.b64decode(exact)), Plan.model_validate_json(shown))
+        proposal, exact, shown = orjson.loads(payload)
+        return KeptPlan(
+            Proposal.model_validate_json(proposal),
+            exact_plan_from(base64.b64decode(exact)),
+            Plan.model_validate_json(shown),
+        )
 
 
 def _document(request: ExactRequest) -> dict[str, str]:

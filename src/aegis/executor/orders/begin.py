@@ -195,9 +195,8 @@ class Beginner:
 
 
 def is_plan_for(order: Order, plan: KeptPlan) -> bool:
-    """Whether what the checks look at, which the order names, is what the plan's bytes would change."""
-    asked, shown = order.proposal, plan.shown
-    return (asked.target, asked.owner, asked.action.kind) == (shown.target, shown.owner, shown.action)
+    """Whether the checks, which look at the order's proposal, look at what was rehearsed: to the last setting."""
+    return order.proposal == plan.proposal
 
 
 def consents(order: Order) -> tuple[Approval, ...]:

@@ -82,7 +82,7 @@ class Rehearser:
                 tx,
                 hash=exact.hash,
                 order_id=rehearsal.order_id,
-                body=self.cipher.encrypt(KeptPlan(exact, shown)),
+                body=self.cipher.encrypt(KeptPlan(rehearsal.proposal, exact, shown)),
                 made_at=facts.now,
             )
         return shown
