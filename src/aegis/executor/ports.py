@@ -10,6 +10,7 @@ from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.executor.settings import ExecutorSettings
 from aegis.kit.clock import Clock
 from aegis.kit.database import Database
+from aegis.kit.selectors import Selector
 from aegis.kit.signing import PrivateKey, PublicKey
 
 FIELD_MANAGER = "aegis-executor"
@@ -49,7 +50,7 @@ class Cluster(Protocol):
         ...
 
     async def list(
-        self, api_version: str, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: Selector | None = None
     ) -> list[Object]: ...
 
     async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:

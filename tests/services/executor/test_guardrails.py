@@ -31,6 +31,7 @@ from aegis.executor.guardrails.reservations import RESERVATIONS
 from aegis.executor.journal import repository
 from aegis.executor.ports import Cluster, ExactRequest, Object
 from aegis.kit.database import Database
+from aegis.kit.selectors import Selector
 from aegis.kit.signing import PrivateKey
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.objects import copy_of
@@ -133,9 +134,12 @@ def autoscaled(rig: Rig) -> None:
     )
 
 
-def tight_budget(rig: Rig) -> None:
-    spec = {"minAvailable": len(rig.store.list(PODS, "shop")), "selector": {"matchLabels": {"app": "web"}}}
-    rig.store.create(PDBS, {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+def tight_budget(**selector: Any) -> Disturb:
+    def change(rig: Rig) -> None:
+        spec = {"minAvailable": len(rig.store.list(PODS, "shop")), "selector": selector}
+        rig.store.create(PDBS, {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec})
+
+    return change
 
 
 def full_quota(rig: Rig) -> None:
@@ -235,7 +239,12 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
     "scaling_is_bounded": [
         Proof(edit(lambda it: it["spec"].update(replicas=1)), action=ScaleWorkload(replicas=7)),
     ],
-    "budget_of_disruption_allows": [Proof(tight_budget, action=EVICT, ends=BLOCKED)],
+    "budget_of_disruption_allows": [
+        Proof(tight_budget(matchLabels={"app": "web"}), action=EVICT, ends=BLOCKED),
+        Proof(tight_budget(matchExpressions=[{"key": "app", "operator": "In", "values": ["web"]}]), action=EVICT,
+              ends=BLOCKED),
+        Proof(tight_budget(), action=EVICT, ends=BLOCKED),
+    ],
     "quota_and_nodes_have_room": [
         Proof(full_quota, action=ScaleWorkload(replicas=5)),
         Proof(edit(lambda it: it["spec"]["template"]["spec"]["containers"][0]["resources"].update(
@@ -415,9 +424,9 @@ class Meddled:
         return await self.cluster.read(api_version, kind, namespace, name)
 
     async def list(
-        self, api_version: str, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: Selector | None = None
     ) -> Any:
-        return await self.cluster.list(api_version, kind, namespace, labels=labels)
+        return await self.cluster.list(api_version, kind, namespace, selector=selector)
 
     async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:
         if not dry_run:

@@ -138,3 +138,13 @@ async def test_a_persons_order_that_cannot_be_followed_says_so(
 
     assert stage_of(rig, asked) is ends
     assert (stage_of(rig, order), len(rig.written)) == before
+
+
+async def test_what_a_workload_selects_by_expressions_is_found_as_well(rig: Rig) -> None:
+    newest = {"key": "pod-template-hash", "operator": "NotIn", "values": ["old"]}
+
+    found = await rig.ports.cluster.list(
+        "v1", "Pod", "shop", selector={"matchLabels": {"app": "web"}, "matchExpressions": [newest]}
+    )
+
+    assert [one["metadata"]["name"] for one in found] == ["web-new-0", "web-new-1", "web-new-2"]

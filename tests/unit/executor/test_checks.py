@@ -135,13 +135,26 @@ def test_pods_that_nobody_would_replace_or_that_hold_data_stay() -> None:
     assert evicting(pod("a")) is None
 
 
-def test_a_budget_that_allows_no_disruption_is_respected() -> None:
-    budget = {
-        "metadata": {"name": "web"}, "spec": {"selector": {"matchLabels": {"app": "web"}}},
-        "status": {"disruptionsAllowed": 0},
-    }  # fmt: skip
+IS_WEB = {"key": "app", "operator": "In", "values": ["web"]}
+NEXT_TO_WEB = {"key": "app", "operator": "NotIn", "values": ["web"]}
 
-    assert evicting(pod("a"), budgets=[budget]) == ("budget_of_disruption_allows", BLOCKED)
+
+@pytest.mark.parametrize(
+    ("selector", "said"),
+    [
+        ({"matchLabels": {"app": "web"}}, ("budget_of_disruption_allows", BLOCKED)),
+        ({"matchExpressions": [IS_WEB]}, ("budget_of_disruption_allows", BLOCKED)),
+        ({}, ("budget_of_disruption_allows", BLOCKED)),
+        ({"matchExpressions": [NEXT_TO_WEB]}, None),
+        ({"matchLabels": {"app": "web"}, "matchExpressions": [NEXT_TO_WEB]}, None),
+        (None, None),
+    ],
+)
+def test_a_budget_that_allows_no_disruption_is_respected_for_the_pods_it_covers(selector: Any, said: Any) -> None:
+    spec = {"selector": selector} if selector is not None else {}
+    budget = {"metadata": {"name": "web"}, "spec": spec, "status": {"disruptionsAllowed": 0}}
+
+    assert evicting(pod("a"), budgets=[budget]) == said
     assert evicting(pod("a", ready=False), budgets=[budget]) is None
 
 

@@ -1,6 +1,5 @@
 """The real adapter: plain requests over the connection that lightkube makes of a kubeconfig."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import httpx2
@@ -12,6 +11,7 @@ from lightkube.core.exceptions import ConfigError
 from aegis.executor.cluster.paths import path_of
 from aegis.executor.ports import FIELD_MANAGER, ExactRequest, Object, WriteRefusedError
 from aegis.kit.errors import InvalidError, TemporaryError
+from aegis.kit.selectors import Selector, selector_text
 
 PAGE = 500
 _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 404, 429, 500
@@ -34,11 +34,11 @@ class KubernetesCluster:
         return _read(response)
 
     async def list(
-        self, api_version: str, kind: str, namespace: str | None = None, *, labels: Mapping[str, str] | None = None
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: Selector | None = None
     ) -> list[Object]:
         params: dict[str, Any] = {"limit": PAGE}
-        if labels:
-            params["labelSelector"] = ",".join(f"{key}={value}" for key, value in labels.items())
+        if selector:
+            params["labelSelector"] = selector_text(selector)
         found: list[Object] = []
         while True:
             page = _read(await self._ask("GET", path_of(api_version, kind, namespace), params=params))

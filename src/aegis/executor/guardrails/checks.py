@@ -28,6 +28,7 @@ from aegis.executor.guardrails.facts import (
 )
 from aegis.executor.guardrails.ownership import autoscaler_of, git_owner, unknown_controller
 from aegis.executor.guardrails.quantities import number_of
+from aegis.kit.selectors import selects
 from aegis.kit.signing import PublicKey
 
 STALE_AFTER_STEPS = 3
@@ -241,9 +242,10 @@ def budget_of_disruption_allows(proposal: Proposal, facts: Facts) -> No | None:
         return None
     labels = facts.target["metadata"].get("labels") or {}
     for budget in facts.budgets:
-        selector = (budget["spec"].get("selector") or {}).get("matchLabels") or {}
-        covers = bool(selector) and all(labels.get(key) == value for key, value in selector.items())
-        if covers and budget.get("status", {}).get("disruptionsAllowed", 0) < 1:
+        if (
+            selects(budget["spec"].get("selector"), labels)
+            and budget.get("status", {}).get("disruptionsAllowed", 0) < 1
+        ):
             return _blocked(f"PodDisruptionBudget {budget['metadata']['name']} allows no disruption now")
     return None
 

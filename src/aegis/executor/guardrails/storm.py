@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from aegis.executor.guardrails.facts import Object, is_ready
+from aegis.kit.selectors import selects
 
 
 @dataclass(frozen=True)
@@ -50,13 +51,8 @@ def _is_unhealthy(workload: Object) -> bool:
 
 
 def _pods_of(workload: Object, by_namespace: Mapping[str, Sequence[Object]]) -> list[Object]:
-    wanted = (workload["spec"].get("selector") or {}).get("matchLabels") or {}
     pods = by_namespace.get(workload["metadata"]["namespace"], ())
-    return [
-        pod
-        for pod in pods
-        if wanted and all((pod["metadata"].get("labels") or {}).get(key) == value for key, value in wanted.items())
-    ]
+    return [pod for pod in pods if selects(workload["spec"].get("selector"), pod["metadata"].get("labels") or {})]
 
 
 def _one_lost_node(pods: Sequence[Object], lost: set[str]) -> str | None:

@@ -121,10 +121,10 @@ class Eyes:
 
     async def _surroundings(self, proposal: Proposal, facts: Facts, owner: Object) -> Facts:
         cluster, namespace = self._ports.cluster, owner["metadata"]["namespace"]
-        selector = (owner["spec"].get("selector") or {}).get("matchLabels") or {}
-        pods = await cluster.list("v1", "Pod", namespace, labels=selector)
+        selector = owner["spec"].get("selector")
+        pods = await cluster.list("v1", "Pod", namespace, selector=selector)
         replicasets = (
-            await cluster.list("apps/v1", "ReplicaSet", namespace, labels=selector)
+            await cluster.list("apps/v1", "ReplicaSet", namespace, selector=selector)
             if owner["kind"] == "Deployment"
             else []
         )

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
+from aegis.kit.selectors import selects
 from aegis.simulator.kubernetes.errors import ApiError, details_of
 from aegis.simulator.kubernetes.objects import (
     Object,
@@ -17,7 +18,6 @@ from aegis.simulator.kubernetes.objects import (
     namespace_of,
 )
 from aegis.simulator.kubernetes.resources import PDBS, PODS, Resource, resource_for
-from aegis.simulator.kubernetes.selectors import matches
 from aegis.simulator.kubernetes.store import Store
 
 
@@ -66,7 +66,7 @@ def evict(store: Store, pod: Object, options: Object, *, dry_run: bool) -> None:
 
 
 def _covers(pdb: Object, pod: Object) -> bool:
-    return matches(dig(pdb, "spec", "selector"), labels_of(pod))
+    return selects(dig(pdb, "spec", "selector"), labels_of(pod))
 
 
 def _is_free_to_go(pod: Object, pdb: Object, store: Store) -> bool:

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from aegis.simulator.kubernetes.errors import bad_request
 from aegis.simulator.kubernetes.objects import Object, dig, labels_of
@@ -113,44 +112,3 @@ def _field_value(obj: Object, path: list[str]) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return "" if value is None else str(value)
-
-
-def matches(selector: Mapping[str, Any] | None, labels: Mapping[str, str]) -> bool:
-    """Tell whether a `LabelSelector` object (matchLabels, matchExpressions) means these labels.
-
-    A selector without requirements means everything, a missing one nothing.
-    """
-    if selector is None:
-        return False
-    wanted = selector.get("matchLabels") or {}
-    expressions = selector.get("matchExpressions") or []
-    return wanted.items() <= labels.items() and all(_holds(each, labels) for each in expressions)
-
-
-def _holds(expression: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:
-            return key not in labels
-
-
-def selector_text(selector: Mapping[str, Any] | None) -> str:
-    """Write a `LabelSelector` as `kubectl -l` would take it.
-
-    >>> selector_text({"matchLabels": {"app": "web"}})
-    'app=web'
-    """
-    selector = selector or {}
-    parts = [f"{key}={value}" for key, value in sorted((selector.get("matchLabels") or {}).items())]
-    for each in selector.get("matchExpressions") or []:
-        values = f"({','.join(each.get('values') or [])})"
-        written = {"In": f"{each['key']} in {values}", "NotIn": f"{each['key']} notin {values}"}
-        written |= {"Exists": each["key"], "DoesNotExist": f"!{each['key']}"}
-        parts.append(written[each["operator"]])
-    return ",".join(parts)

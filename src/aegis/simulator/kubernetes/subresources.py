@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator
 from datetime import timedelta
 from typing import Protocol
 
+from aegis.kit.selectors import selector_text
 from aegis.simulator.kubernetes import disruption
 from aegis.simulator.kubernetes.errors import (
     ApiError,
@@ -19,7 +20,6 @@ from aegis.simulator.kubernetes.errors import (
 from aegis.simulator.kubernetes.objects import Object, copy_of, dig, is_finished, timestamp
 from aegis.simulator.kubernetes.requests import TEXT, Answer, Request, Stream, Target, answer
 from aegis.simulator.kubernetes.resources import NODES, PODS, Resource
-from aegis.simulator.kubernetes.selectors import selector_text
 from aegis.simulator.kubernetes.store import Store
 from aegis.simulator.kubernetes.users import Users, service_account
 from aegis.simulator.kubernetes.validation import negative_replicas

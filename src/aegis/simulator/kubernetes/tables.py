@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any
 
+from aegis.kit.selectors import selector_text
 from aegis.simulator.kubernetes.objects import Object, dig, is_terminating, labels_of, moment, name_of
 from aegis.simulator.kubernetes.recordings import recorded_json
 from aegis.simulator.kubernetes.resources import Resource
-from aegis.simulator.kubernetes.selectors import selector_text
 
 NONE = "<none>"
 UNKNOWN = "<unknown>"

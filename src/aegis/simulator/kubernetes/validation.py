@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from aegis.kit.selectors import selects
 from aegis.simulator.kubernetes.errors import ApiError, bad_request, cause, invalid
 from aegis.simulator.kubernetes.objects import Object, dig, labels_of, name_of
 from aegis.simulator.kubernetes.quantities import quantity
@@ -22,7 +23,6 @@ from aegis.simulator.kubernetes.resources import (
     Resource,
 )
 from aegis.simulator.kubernetes.schema import Field, root_of
-from aegis.simulator.kubernetes.selectors import matches
 
 Cause = dict[str, str]
 
@@ -213,7 +213,7 @@ def _selector_causes(obj: Object) -> list[Cause]:
     if not selector:
         return [required_value("spec.selector")]
     labels = dig(obj, "spec", "template", "metadata", "labels", default={})
-    if matches(selector, labels):
+    if selects(selector, labels):
         return []
     written = "{" + ",".join(f'"{key}":"{value}"' for key, value in sorted(labels.items())) + "}"
     message = f"Invalid value: {written}: `selector` does not match template `labels`"

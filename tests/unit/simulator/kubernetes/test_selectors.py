@@ -1,12 +1,10 @@
-"""Label and field selectors, and the selectors of workloads."""
-
-from typing import Any
+"""Label and field selectors of requests."""
 
 import pytest
 
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.resources import EVENTS, NODES, PODS
-from aegis.simulator.kubernetes.selectors import field_selector, label_selector, matches, selector_text
+from aegis.simulator.kubernetes.selectors import field_selector, label_selector
 
 WEB = {"metadata": {"name": "web-1", "labels": {"app": "web", "tier": "front"}}}
 
@@ -70,28 +68,3 @@ def test_a_bool_is_selected_as_text() -> None:
 def test_a_field_nobody_indexes_is_refused() -> None:
     with pytest.raises(ApiError, match=r"field label not supported: spec\.bogus"):
         field_selector("spec.bogus=1", PODS)
-
-
-@pytest.mark.parametrize(
-    ("selector", "is_meant"),
-    [
-        (None, False),
-        ({}, True),
-        ({"matchLabels": {"app": "web"}}, True),
-        ({"matchExpressions": [{"key": "app", "operator": "In", "values": ["web"]}]}, True),
-        ({"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}, False),
-        ({"matchExpressions": [{"key": "app", "operator": "Exists"}]}, True),
-        ({"matchExpressions": [{"key": "app", "operator": "DoesNotExist"}]}, False),
-    ],
-)
-def test_a_workload_selects_by_labels_and_expressions(selector: dict[str, Any] | None, *, is_meant: bool) -> None:
-    assert matches(selector, {"app": "web"}) is is_meant
-
-
-def test_a_selector_is_written_as_kubectl_would_take_it() -> None:
-    selector = {
-        "matchLabels": {"app": "web"},
-        "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}],
-    }
-
-    assert selector_text(selector) == "app=web,tier in (a,b)"

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from aegis.kit.selectors import selects
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.objects import (
     Object,
@@ -143,32 +144,6 @@ class Cluster:
 
     def suffix(self) -> str:
         return "".join(self.rng.choice(ALPHABET) for _ in range(5))
-
-
-def selects(selector: Object | None, labels: dict[str, str]) -> bool:
-    """Tell whether a label selector (matchLabels and matchExpressions) takes these labels in.
-
-    >>> selects({"matchLabels": {"app": "web"}}, {"app": "web", "tier": "front"})
-    True
-    """
-    if not selector:
-        return selector is not None
-    if any(labels.get(key) != value for key, value in (selector.get("matchLabels") or {}).items()):
-        return False
-    return all(_holds(each, labels) for each in selector.get("matchExpressions") or [])
-
-
-def _holds(expression: Object, labels: dict[str, str]) -> bool:
-    value, values = labels.get(expression["key"]), expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return value in values
-        case "NotIn":
-            return value not in values
-        case "Exists":
-            return value is not None
-        case _:
-            return value is None
 
 
 def owner_reference(owner: Object, resource: Resource) -> Object:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
+from aegis.kit.selectors import selects
 from aegis.simulator.kubernetes.controllers.cluster import (
     Cluster,
     is_active,
     owner_reference,
-    selects,
     template_hash,
 )
 from aegis.simulator.kubernetes.controllers.conditions import (

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from aegis.kit.selectors import selects
 from aegis.simulator.kubernetes.controllers.cluster import (
     Cluster,
     EventType,
@@ -13,7 +14,6 @@ from aegis.simulator.kubernetes.controllers.cluster import (
     owner_reference,
     pod_from,
     ready_since,
-    selects,
 )
 from aegis.simulator.kubernetes.controllers.conditions import with_condition, without
 from aegis.simulator.kubernetes.errors import ApiError
