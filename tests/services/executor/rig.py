@@ -292,6 +292,10 @@ class Rig:
         """Return the newest that the Executor said of an order."""
         return next((one for one in reversed(self.backend.outcomes) if one.order_id == order.id), None)
 
+    def stage(self, order: Order) -> Stage | None:
+        said = self.outcome(order)
+        return said.stage if said is not None else None
+
     async def journal(self, order_id: str) -> Any:
         async with self.database.transaction() as tx:
             return await repository.find(tx, order_id)

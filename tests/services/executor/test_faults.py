@@ -153,6 +153,30 @@ async def test_a_clock_that_jumps_ahead_while_it_settles_keeps_nothing_on_old_lo
     assert outcome.stage is not Stage.KEPT, "one look is no settling window"
 
 
+@pytest.mark.parametrize("gap", [timedelta(seconds=40), timedelta(hours=3)])
+async def test_a_gap_between_two_good_looks_is_no_time_of_health(rig: Rig, gap: timedelta) -> None:
+    order = await an_order(rig)
+    rig.verifier.says = Judgement.BETTER
+    await rig.give(order)
+    rig.roll_out()
+    await look_for(rig, seconds=40)
+
+    await rig.pass_time(seconds=gap.total_seconds())
+    await rig.executor.step()
+    await look_for(rig, seconds=50)
+    assert rig.stage(order) is Stage.SETTLING
+    await look_for(rig, seconds=20)
+
+    assert rig.stage(order) is Stage.KEPT
+
+
+async def look_for(rig: Rig, *, seconds: int) -> None:
+    """Let the Executor look as often as it usually does."""
+    for _ in range(seconds // 5):
+        await rig.pass_time(seconds=5)
+        await rig.executor.step()
+
+
 async def test_a_withdrawn_order_is_not_begun(rig: Rig) -> None:
     order = await an_order(rig)
     rig.backend.paused = True

@@ -1,5 +1,6 @@
 """What follows from a look, and what an order may take."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from tests.builders import NOW, plan
@@ -26,6 +27,14 @@ def test_keeping_needs_health_and_signals_for_the_whole_window() -> None:
     assert judge(look(Judgement.BETTER, well_s=60), plan()).follow is Follow.KEEP
     assert judge(look(Judgement.BETTER, well_s=60, unhealthy="1 of 3 pods"), plan()).follow is Follow.WAIT
     assert judge(look(Judgement.NOT_YET, well_s=60), plan()).follow is Follow.WAIT
+
+
+def test_a_look_after_a_gap_begins_the_window_anew() -> None:
+    after_a_gap = replace(look(Judgement.BETTER, well_s=3600), follows_on=False)
+
+    verdict = judge(after_a_gap, plan())
+
+    assert (verdict.follow, verdict.well_since) == (Follow.WAIT, after_a_gap.now)
 
 
 def test_a_change_meant_to_be_temporary_is_held() -> None:

@@ -33,6 +33,8 @@ class Look:
     """None where the AI Engine did not answer in time."""
     well_since: datetime | None = None
     worse_looks: int = 0
+    follows_on: bool = True
+    """Whether it came soon enough after the one before; nobody knows what happened in a gap."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def judge(look: Look, plan: Plan) -> Verdict:
 
 
 def _while_well(look: Look, plan: Plan) -> Verdict:
-    well_since = look.well_since or look.now
+    well_since = look.well_since if look.follows_on and look.well_since is not None else look.now
     lasted = look.now - well_since
     if lasted < plan.settle:
         return Verdict(Follow.WAIT, f"well for {lasted.total_seconds():.0f} s", well_since=well_since)

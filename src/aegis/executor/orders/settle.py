@@ -18,6 +18,8 @@ from aegis.kit.errors import AegisError, TemporaryError
 
 FOREVER = timedelta(days=36500)
 """A person concludes it."""
+LOOKS_MISSED = 6
+"""A look that comes so many intervals after it was due (the clock jumped, or nobody ran) begins the window anew."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,15 @@ class Settler:
         """Look once at what an action has done, and follow what that means."""
         order = Order.model_validate_json(row.order)
         verification = await self._verification(row, order, plan, purpose="recovery")
+        now = self.ports.clock.now()
         look = Look(
-            now=self.ports.clock.now(),
+            now=now,
             acted_at=row.acted_at,
             unhealthy_because=await self._unhealthy_because(plan),
             verification=verification,
             well_since=row.well_since,
             worse_looks=row.worse_looks,
+            follows_on=now - row.look_at <= LOOKS_MISSED * self.ports.settings.look_interval,
         )
         await self._follow(row, plan, judge(look, plan.shown), verification)
 
