@@ -408,12 +408,12 @@ def unready(pod: Object) -> None:
     pod["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
 
 
-def killed(rig: Rig, *, times: int) -> Callable[[Object], None]:
+def killed(rig: Rig, *, restarts: int = 1) -> Callable[[Object], None]:
     """Return what the kernel does to a pod that wants too much memory."""
 
     def change(pod: Object) -> None:
         end = {"reason": "OOMKilled", "exitCode": 137, "finishedAt": timestamp(rig.clock.now())}
         [status] = pod["status"]["containerStatuses"]
-        status.update(restartCount=times, lastState={"terminated": end})
+        status.update(restartCount=restarts, lastState={"terminated": end})
 
     return change

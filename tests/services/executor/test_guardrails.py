@@ -254,7 +254,12 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
 
 
 def killed_twice(rig: Rig) -> None:
-    rig.change(PODS, "web-new-0", killed(rig, times=2))
+    for pod in ("web-new-0", "web-new-1"):
+        rig.change(PODS, pod, killed(rig))
+
+
+def killed_once_after_many_restarts(rig: Rig) -> None:
+    rig.change(PODS, "web-new-0", killed(rig, restarts=40))
 
 
 def made_anew(it: Object) -> None:
@@ -298,7 +303,10 @@ PREFLIGHT_PROOFS: dict[ActionKind, list[Proof]] = {
         Proof(only_one_is_healthy, action=RestartWorkload()),
     ],
     ActionKind.EVICT_POD: [Proof(only_one_is_healthy, action=EVICT)],
-    ActionKind.RAISE_MEMORY: [Proof(edit(made_anew, pod="web-new-0"), action=RAISE, before=killed_twice)],
+    ActionKind.RAISE_MEMORY: [
+        Proof(edit(made_anew, pod="web-new-0"), action=RAISE, before=killed_twice),
+        Proof(killed_once_after_many_restarts, action=RAISE, begin=False),
+    ],
 }
 NOTHING_OF_ITS_OWN = {ActionKind.SCALE_WORKLOAD}
 """What every check looks at is all that it needs."""
@@ -574,6 +582,34 @@ async def test_an_order_waits_a_quarter_of_an_hour_at_most_whatever_it_says(rig:
     assert outcome is not None
     assert outcome.stage is Stage.EXPIRED
     assert rig.written == []
+
+
+async def test_kills_of_one_container_that_were_seen_one_after_the_other_count_together(rig: Rig) -> None:
+    await kill_and_see(rig)
+    await rig.pass_time(minutes=2)
+    await kill_and_see(rig)
+
+    proposal = rig.proposal(RAISE)
+    await rig.give(rig.order(proposal, await rig.plan(proposal)))
+
+    assert len(rig.written) == 1
+
+
+async def test_a_kill_of_long_ago_counts_no_more(rig: Rig) -> None:
+    await kill_and_see(rig)
+    await rig.pass_time(minutes=31)
+    await kill_and_see(rig)
+
+    result = await rig.rehearse(rig.proposal(RAISE))
+
+    assert (result.status, result.reason.partition(":")[0]) == (RehearsalStatus.REFUSED, "preflight")
+
+
+async def kill_and_see(rig: Rig) -> None:
+    """Kill the same container once more; the Executor sees it twice, and it stays one kill."""
+    rig.change(PODS, "web-new-0", killed(rig, restarts=9))
+    for _ in range(2):
+        await rig.executor.monitor()
 
 
 # Consent

@@ -25,7 +25,8 @@ def action(request: pytest.FixtureRequest, rig: Rig) -> Action:
     """Every action, in a cluster where it makes sense."""
     asked: Action = request.param
     if isinstance(asked, RaiseMemory):
-        rig.change(PODS, "web-new-0", killed(rig, times=2))
+        for pod in ("web-new-0", "web-new-1"):
+            rig.change(PODS, pod, killed(rig))
     return asked
 
 

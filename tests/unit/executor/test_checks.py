@@ -11,7 +11,7 @@ from aegis.contracts.actions import EvictPod, RaiseMemory, RestartWorkload, Scal
 from aegis.contracts.plans import CheckVerdict, Disturbance
 from aegis.executor.guardrails import checks
 from aegis.executor.guardrails.checks import blast_radius_is_small, run_checks, strictest
-from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Switches
+from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Kill, Limits, Switches
 from aegis.executor.guardrails.preflight import run_preflight
 
 ON = Switches(backend_paused=False, operator_paused=False)
@@ -191,10 +191,41 @@ def test_the_only_healthy_pod_is_not_restarted_unless_somebody_allows_it() -> No
     assert run_preflight(proposal(RestartWorkload(allow_single_replica=True)), alone).verdict is CheckVerdict.PASSED
 
 
-def test_memory_is_raised_only_after_two_kills() -> None:
+def ended(name: str, *, minutes_ago: float, reason: str = "OOMKilled", now_too: bool = False) -> dict[str, Any]:
+    """Return a pod whose container has ended, as often as its status can say: at most twice."""
+    found = pod(name)
+    ends = {"lastState": minutes_ago, **({"state": minutes_ago - 1} if now_too else {})}
+    found["status"]["containerStatuses"] = [{"name": "web", "restartCount": 40}]
+    found["status"]["containerStatuses"][0] |= {
+        field: {"terminated": {"reason": reason, "finishedAt": (NOW - timedelta(minutes=ago)).isoformat()}}
+        for field, ago in ends.items()
+    }
+    return found
+
+
+def seen(minutes_ago: float, *, container: str = "web") -> frozenset[Kill]:
+    return frozenset({Kill("uid-a", container, NOW - timedelta(minutes=minutes_ago))})
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, REFUSED),
+        ({"pods": [ended("a", minutes_ago=5)]}, REFUSED),  # 40 restarts, and one kill that is known
+        ({"pods": [ended("a", minutes_ago=5, now_too=True)]}, CheckVerdict.PASSED),
+        ({"pods": [ended("a", minutes_ago=5), ended("b", minutes_ago=29)]}, CheckVerdict.PASSED),
+        ({"pods": [ended("a", minutes_ago=5), ended("b", minutes_ago=31)]}, REFUSED),
+        ({"pods": [ended("a", minutes_ago=5, reason="Error"), ended("b", minutes_ago=5)]}, REFUSED),
+        ({"pods": [ended("a", minutes_ago=5)], "kills_seen": seen(12)}, CheckVerdict.PASSED),
+        ({"pods": [ended("a", minutes_ago=5)], "kills_seen": seen(5)}, REFUSED),  # the same one
+        ({"pods": [ended("a", minutes_ago=5)], "kills_seen": seen(31)}, REFUSED),
+        ({"pods": [ended("a", minutes_ago=5)], "kills_seen": seen(12, container="proxy")}, REFUSED),
+    ],
+)
+def test_memory_is_raised_only_after_two_kills_of_late(changes: dict[str, Any], expected: CheckVerdict) -> None:
     asked = proposal(RaiseMemory(container="web", factor=1.5))
 
-    assert run_preflight(asked, facts()).verdict is REFUSED
+    assert run_preflight(asked, facts(**changes)).verdict is expected
 
 
 def test_every_check_has_a_name_that_says_what_must_be_so() -> None:

@@ -64,6 +64,15 @@ class Confirmation(Enum):
 
 
 @dataclass(frozen=True)
+class Kill:
+    """A container that was killed for want of memory; the same one however often it is read."""
+
+    pod_uid: str
+    container: str
+    at: datetime
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything a check or an action's planning may look at."""
 
@@ -82,6 +91,8 @@ class Facts:
     """All pods of the cluster, for headroom; read only where an action adds pods."""
     healthy_revisions: frozenset[str] = frozenset()
     """Template hashes that this Executor has itself seen fully available."""
+    kills_seen: frozenset[Kill] = frozenset()
+    """Kills in the owner's pods that this Executor has itself seen, and that their statuses may show no more."""
     past_fixes: int = 0
     """How often this very action was taken on this unchanged spec within the last day."""
     storm: bool = False

@@ -8,9 +8,9 @@ from aegis.contracts.plans import CheckResult
 from aegis.contracts.proposals import Proposal
 from aegis.executor.guardrails.checks import No, refused, result_of
 from aegis.executor.guardrails.facts import Facts, Object, newest_replicaset
+from aegis.executor.guardrails.memory import OOM_WINDOW, kills_shown
 
 YOUNG_ROLLOUT = timedelta(hours=1)
-OOM_WINDOW = timedelta(minutes=30)
 OOM_KILLS_NEEDED = 2
 MIGRATION_ANNOTATIONS = ("aegis.dev/migration", "aegis.dev/no-rollback")
 
@@ -63,26 +63,14 @@ def before_eviction(proposal: Proposal, facts: Facts) -> No | None:
 def before_raising_memory(proposal: Proposal, facts: Facts) -> No | None:
     """The kernel killed it at least twice of late, in the pods of today."""
     assert isinstance(proposal.action, RaiseMemory)
-    kills = sum(_oom_kills(pod, proposal.action.container, facts.now) for pod in facts.pods)
-    if kills < OOM_KILLS_NEEDED:
-        return refused(f"container {proposal.action.container} was OOM-killed {kills} times in {OOM_WINDOW}, not twice")
+    container = proposal.action.container
+    kills = kills_shown(facts.pods) | facts.kills_seen
+    of_late = [one for one in kills if one.container == container and facts.now - one.at <= OOM_WINDOW]
+    if len(of_late) < OOM_KILLS_NEEDED:
+        return refused(
+            f"container {container} is known to be OOM-killed {len(of_late)} times in {OOM_WINDOW}, not twice"
+        )
     return None
-
-
-def _oom_kills(pod: Object, container: str, now: datetime) -> int:
-    """Count the kills that a pod's status can prove: the last ones, and the restarts around them."""
-    for status in pod.get("status", {}).get("containerStatuses") or []:
-        if status["name"] != container:
-            continue
-        ends = [(status.get(field) or {}).get("terminated") for field in ("lastState", "state")]
-        killed = [
-            end
-            for end in ends
-            if end and end.get("reason") == "OOMKilled" and now - _moment(end["finishedAt"]) <= OOM_WINDOW
-        ]
-        if killed:
-            return max(len(killed), int(status.get("restartCount", 0)))
-    return 0
 
 
 def _is_stalled(deployment: Object) -> bool:

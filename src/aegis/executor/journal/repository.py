@@ -10,8 +10,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.outcomes import Stage
+from aegis.executor.guardrails.facts import Kill
 from aegis.executor.guardrails.reservations import PastAction
-from aegis.executor.journal.tables import healthy_revisions, journal, plans, readings, storms
+from aegis.executor.journal.tables import healthy_revisions, journal, kills, plans, readings, storms
 from aegis.kit.database import lock
 
 RECEIVED = "received"
@@ -149,6 +150,17 @@ async def seen_healthy(tx: AsyncConnection, owner_uid: str) -> frozenset[str]:
     return frozenset((await tx.execute(query)).scalars())
 
 
+async def remember_kills(tx: AsyncConnection, seen: Collection[Kill]) -> None:
+    if seen:
+        rows = [{"pod_uid": one.pod_uid, "container": one.container, "at": one.at} for one in seen]
+        await tx.execute(insert(kills).values(rows).on_conflict_do_nothing())
+
+
+async def kills_seen(tx: AsyncConnection, pod_uids: Collection[str]) -> frozenset[Kill]:
+    found = await tx.execute(select(kills).where(kills.c.pod_uid.in_(pod_uids)))
+    return frozenset(Kill(row.pod_uid, row.container, row.at) for row in found)
+
+
 async def note_reading(tx: AsyncConnection, *, at: datetime, bad: bool) -> int:
     """Remember when the whole cluster's health was read; return how many bad readings there were in a row."""
     row = {"of": _WHOLE_CLUSTER, "at": at, "bad_in_a_row": int(bad)}
@@ -180,7 +192,8 @@ async def end_storm(tx: AsyncConnection, since: datetime, *, at: datetime) -> No
 
 
 async def forget_old(tx: AsyncConnection, *, before: datetime) -> None:
-    """Drop plans that no order refers to any more, and health seen long ago."""
+    """Drop plans that no order refers to any more, and health and kills seen long ago."""
     used = select(journal.c.plan_hash).where(and_(journal.c.plan_hash == plans.c.hash)).exists()
     await tx.execute(delete(plans).where(plans.c.made_at < before, ~used))
+    await tx.execute(delete(kills).where(kills.c.at < before))
     await tx.execute(delete(healthy_revisions).where(healthy_revisions.c.seen_at < before - timedelta(days=30)))

@@ -54,6 +54,14 @@ healthy_revisions = Table(
     Column("seen_at", Moment, nullable=False),
 )
 
+kills = Table(
+    "kills",
+    metadata,
+    Column("pod_uid", Text, primary_key=True),
+    Column("container", Text, primary_key=True),
+    Column("at", Moment, primary_key=True),
+)
+
 storms = Table(
     "storms",
     metadata,

@@ -162,8 +162,14 @@ class Eyes:
                 since=facts.now - SAME_FIX_WINDOW,
             )
             healthy = await repository.seen_healthy(tx, proposal.owner.uid)
+            kills = await repository.kills_seen(tx, [pod["metadata"]["uid"] for pod in facts.pods])
         return replace(
-            facts, storm=storm is not None, health_read_at=read_at, past_fixes=fixes, healthy_revisions=healthy
+            facts,
+            storm=storm is not None,
+            health_read_at=read_at,
+            past_fixes=fixes,
+            healthy_revisions=healthy,
+            kills_seen=kills,
         )
 
 

@@ -1,4 +1,4 @@
-"""Read the whole cluster's health: for the storm brake, and to remember which revisions were healthy."""
+"""Read the whole cluster's health: for the storm brake, and to remember healthy revisions and killed containers."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,6 +6,7 @@ from datetime import datetime
 from aegis.contracts.work import Storm
 from aegis.executor.cluster.paths import WORKLOAD_KINDS
 from aegis.executor.guardrails.facts import Object, controller_of, template_hash
+from aegis.executor.guardrails.memory import OOM_WINDOW, kills_shown
 from aegis.executor.guardrails.storm import Reading, read_health
 from aegis.executor.journal import repository
 from aegis.executor.observe.health import unhealthy_because
@@ -29,6 +30,7 @@ class Monitor:
         now = self.ports.clock.now()
         async with self.ports.database.transaction() as tx:
             await repository.remember_healthy(tx, _healthy_revisions(workloads, replicasets, pods), at=now)
+            await repository.remember_kills(tx, [one for one in kills_shown(pods) if now - one.at <= OOM_WINDOW])
         await self._brake(read_health(workloads, pods, nodes), now)
 
     async def _brake(self, reading: Reading, now: datetime) -> None:

@@ -33,6 +33,13 @@ def _tables() -> None:
         sa.PrimaryKeyConstraint("owner_uid", "template_hash"),
     )
     op.create_table(
+        "kills",
+        sa.Column("pod_uid", sa.Text(), nullable=False),
+        sa.Column("container", sa.Text(), nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("pod_uid", "container", "at"),
+    )
+    op.create_table(
         "journal",
         sa.Column("order_id", sa.Text(), nullable=False),
         sa.Column("remediation_id", sa.Text(), nullable=False),
