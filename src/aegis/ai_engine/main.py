@@ -14,10 +14,11 @@ from aegis.ai_engine.ports import AiEnginePorts, MetricsSource
 from aegis.ai_engine.repository import Repository
 from aegis.ai_engine.service import AiEngine
 from aegis.ai_engine.settings import AiEngineSettings
-from aegis.ai_engine.sources.kubernetes import KubernetesSource, connect, pod_metrics
+from aegis.ai_engine.sources.kubernetes import KubernetesSource, pod_metrics
 from aegis.ai_engine.sources.metrics_server import MetricsServer
 from aegis.ai_engine.sources.prometheus import PrometheusSource
 from aegis.clients.backend import BackendClient
+from aegis.clients.kubernetes import connect
 from aegis.kit.clock import Clock, clock_from
 from aegis.kit.database import Database, wait_until_migrated
 from aegis.kit.errors import AegisError

@@ -1,1 +1,1 @@
-"""How one service calls another: HTTP with its contracts, and errors translated once."""
+"""How one service calls another, with its contracts and errors translated once; and the way to the cluster."""

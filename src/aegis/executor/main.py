@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from aegis.clients.ai_engine import AiEngineClient
 from aegis.clients.backend import BackendClient
+from aegis.clients.kubernetes import connect
 from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.ports import ExecutorPorts
 from aegis.executor.service import Executor
@@ -43,7 +44,7 @@ async def serve(settings: ExecutorSettings) -> None:
     bearer = {"Authorization": f"Bearer {settings.backend_key.get_secret_value()}"}
     backend = httpx.AsyncClient(base_url=settings.backend_url, headers=bearer, timeout=10)
     ai_engine = httpx.AsyncClient(base_url=settings.ai_engine_url)
-    cluster = KubernetesCluster(settings.kubeconfig)
+    cluster = KubernetesCluster(connect(settings.kubeconfig))
     ports = ExecutorPorts(
         settings=settings,
         clock=clock,

@@ -151,7 +151,7 @@ class Rig:
             settings=ExecutorSettings.model_validate(given),
             clock=self.clock,
             database=self.database,
-            cluster=self.around(KubernetesCluster(http=self.http)),
+            cluster=self.around(KubernetesCluster(self.http)),
             backend=self.backend,  # type: ignore[arg-type]
             verifier=self.verifier,
             order_keys={key.id: key},

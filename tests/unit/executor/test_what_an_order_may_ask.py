@@ -127,6 +127,6 @@ async def test_a_misspelled_guardrail_stops_and_is_named(data: dict[str, str], u
 
 
 async def test_an_object_of_a_kind_we_have_nothing_to_do_with_is_not_there_for_us() -> None:
-    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=KubernetesCluster(http=httpx2.AsyncClient()))
+    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=KubernetesCluster(httpx2.AsyncClient()))
 
     assert await Eyes(ports).read(target().model_copy(update={"api_version": "batch/v1", "kind": "Job"})) is None

@@ -1,4 +1,4 @@
-"""The cluster's objects by list and watch, over the connection that lightkube makes of a kubeconfig."""
+"""The cluster's objects by list and watch."""
 
 import asyncio
 import contextlib
@@ -9,13 +9,10 @@ from typing import Any
 
 import httpx2
 import orjson
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.core.exceptions import ConfigError
 
 from aegis.ai_engine.ports import ObjectChange
 from aegis.kit.clock import Clock
-from aegis.kit.errors import InvalidError, NotFoundError, TemporaryError
+from aegis.kit.errors import NotFoundError, TemporaryError
 
 log = logging.getLogger(__name__)
 
@@ -45,30 +42,6 @@ _REFUSED_BACK_OFF = timedelta(minutes=1)
 _GONE = 410
 _FORBIDDEN = 403
 _NOT_FOR_US = (401, 404)
-
-
-def connect(kubeconfig: str = "", *, read_timeout: timedelta = timedelta(seconds=300)) -> httpx2.AsyncClient:
-    """Return a connection from a kubeconfig file, or from the pod's service account, whose token is read anew.
-
-    Raises:
-        InvalidError: there is no such file, or it is not one.
-    """
-    try:
-        config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
-        single = config.get()
-        if single is None:
-            raise ConfigError("it has no current context")  # noqa: TRY301 (explained below with the others)
-        timeout = httpx2.Timeout(10, read=read_timeout.total_seconds())
-        client: httpx2.AsyncClient = AsyncClient(single, ConnectionParams(timeout=timeout))
-    except (ConfigError, OSError, ValueError, KeyError) as error:
-        where = kubeconfig or "the pod's service account"
-        raise InvalidError(
-            f"cannot read {where} as a kubeconfig: {error}",
-            field="AEGIS_KUBECONFIG",
-            value=kubeconfig,
-            hint="`kubectl --kubeconfig FILE get namespaces` should work with the same file.",
-        ) from error
-    return client
 
 
 class _WatchExpiredError(Exception):

@@ -1,16 +1,13 @@
-"""The real adapter: plain requests over the connection that lightkube makes of a kubeconfig."""
+"""The real adapter: plain requests over one connection."""
 
 from typing import Any
 
 import httpx2
 import orjson
-from lightkube.config.client_adapter import AsyncClient, ConnectionParams
-from lightkube.config.kubeconfig import KubeConfig
-from lightkube.core.exceptions import ConfigError
 
 from aegis.executor.cluster.paths import path_of
 from aegis.executor.ports import FIELD_MANAGER, ExactRequest, Object, WriteRefusedError
-from aegis.kit.errors import InvalidError, TemporaryError
+from aegis.kit.errors import TemporaryError
 from aegis.kit.selectors import Selector, selector_text
 
 PAGE = 500
@@ -19,13 +16,8 @@ _UNUSABLE = (401, 403)
 
 
 class KubernetesCluster:
-    def __init__(self, kubeconfig: str = "", *, http: httpx2.AsyncClient | None = None) -> None:
-        """Take a kubeconfig file's path, or nothing for the pod's own service account; or a connection as it is.
-
-        Raises:
-            InvalidError: there is no such file, or it is not one.
-        """
-        self._http = http if http is not None else _connect(kubeconfig)
+    def __init__(self, http: httpx2.AsyncClient) -> None:
+        self._http = http
 
     async def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
         response = await self._ask("GET", path_of(api_version, kind, namespace, name))
@@ -73,24 +65,6 @@ class KubernetesCluster:
             return await self._http.request(method, path, **options)
         except (httpx2.TransportError, OSError) as error:
             raise TemporaryError(f"the API server does not answer: {type(error).__name__} {error}") from error
-
-
-def _connect(kubeconfig: str) -> httpx2.AsyncClient:
-    try:
-        config = KubeConfig.from_file(kubeconfig) if kubeconfig else KubeConfig.from_service_account()
-        single = config.get()
-        if single is None:
-            raise ConfigError("it has no current context")  # noqa: TRY301 (explained below with the others)
-        client: httpx2.AsyncClient = AsyncClient(single, ConnectionParams(timeout=httpx2.Timeout(10)))
-    except (ConfigError, OSError, ValueError, KeyError) as error:
-        where = kubeconfig or "the pod's service account"
-        raise InvalidError(
-            f"cannot read {where} as a kubeconfig: {error}",
-            field="AEGIS_KUBECONFIG",
-            value=kubeconfig,
-            hint="`kubectl --kubeconfig FILE get namespaces` should work with the same file.",
-        ) from error
-    return client
 
 
 def _read(response: httpx2.Response) -> Object:
