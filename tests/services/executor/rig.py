@@ -292,9 +292,17 @@ class Rig:
         """Return the newest that the Executor said of an order."""
         return next((one for one in reversed(self.backend.outcomes) if one.order_id == order.id), None)
 
-    def stage(self, order: Order) -> Stage | None:
-        said = self.outcome(order)
-        return said.stage if said is not None else None
+    def said(self, order: Order) -> Outcome:
+        """Return the newest that the Executor said of an order that it has taken up."""
+        outcome = self.outcome(order)
+        assert outcome is not None, f"nothing was said of {order.id}"
+        return outcome
+
+    async def look_for(self, *, seconds: int) -> None:
+        """Let time pass in which the Executor looks as often as it usually does."""
+        for _ in range(seconds // 5):
+            await self.pass_time(seconds=5)
+            await self.executor.step()
 
     async def journal(self, order_id: str) -> Any:
         async with self.database.transaction() as tx:

@@ -26,6 +26,21 @@ async def an_order(rig: Rig) -> Order:
     return rig.order(proposal, await rig.plan(proposal))
 
 
+async def one_that_waits(rig: Rig) -> Order:
+    order = await an_order(rig)
+    rig.backend.paused = True
+    await rig.give(order)
+    return order
+
+
+async def one_that_was_carried_out(rig: Rig, *, says: Judgement | None) -> Order:
+    """Return an order of which the AI Engine says this from now on."""
+    order = await an_order(rig)
+    rig.verifier.says = says
+    await rig.give(order)
+    return order
+
+
 # Envelopes that nobody can believe
 
 
@@ -118,69 +133,48 @@ async def test_an_order_that_has_expired_is_not_begun(rig: Rig) -> None:
 
     await rig.give(order)
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.EXPIRED
+    assert rig.said(order).stage is Stage.EXPIRED
     assert rig.written == []
 
 
 async def test_a_clock_that_jumps_ahead_expires_what_waits_and_begins_nothing(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.backend.paused = True
-    await rig.give(order)
+    order = await one_that_waits(rig)
 
     await rig.pass_time(hours=3)
     rig.backend.paused = False
     await rig.executor.step()
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.EXPIRED
+    assert rig.said(order).stage is Stage.EXPIRED
     assert rig.written == []
 
 
 async def test_a_clock_that_jumps_ahead_while_it_settles_keeps_nothing_on_old_looks(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.verifier.says = Judgement.BETTER
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
     rig.roll_out()
 
     await rig.pass_time(hours=3)
     await rig.executor.step()
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is not Stage.KEPT, "one look is no settling window"
+    assert rig.said(order).stage is not Stage.KEPT, "one look is no settling window"
 
 
 @pytest.mark.parametrize("gap", [timedelta(seconds=40), timedelta(hours=3)])
 async def test_a_gap_between_two_good_looks_is_no_time_of_health(rig: Rig, gap: timedelta) -> None:
-    order = await an_order(rig)
-    rig.verifier.says = Judgement.BETTER
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
     rig.roll_out()
-    await look_for(rig, seconds=40)
+    await rig.look_for(seconds=40)
 
     await rig.pass_time(seconds=gap.total_seconds())
     await rig.executor.step()
-    await look_for(rig, seconds=50)
-    assert rig.stage(order) is Stage.SETTLING
-    await look_for(rig, seconds=20)
+    await rig.look_for(seconds=50)
+    assert rig.said(order).stage is Stage.SETTLING
+    await rig.look_for(seconds=20)
 
-    assert rig.stage(order) is Stage.KEPT
-
-
-async def look_for(rig: Rig, *, seconds: int) -> None:
-    """Let the Executor look as often as it usually does."""
-    for _ in range(seconds // 5):
-        await rig.pass_time(seconds=5)
-        await rig.executor.step()
+    assert rig.said(order).stage is Stage.KEPT
 
 
 async def test_a_withdrawn_order_is_not_begun(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.backend.paused = True
-    await rig.give(order)
+    order = await one_that_waits(rig)
     rig.backend.paused = False
 
     rig.backend.work = rig.backend.work.model_copy(update={"withdrawn": (order.id,)})
@@ -188,9 +182,7 @@ async def test_a_withdrawn_order_is_not_begun(rig: Rig) -> None:
     await rig.pass_time(seconds=6)
     await rig.executor.step()
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.REFUSED
+    assert rig.said(order).stage is Stage.REFUSED
     assert rig.written == []
 
 
@@ -211,8 +203,7 @@ async def test_without_an_api_server_nothing_is_begun_and_all_goes_on_when_it_is
     order = await an_order(rig)
     rig.is_cluster_up = False
     await rig.give(order)
-    outcome = rig.outcome(order)
-    assert outcome is not None
+    outcome = rig.said(order)
     assert (outcome.stage, outcome.guardrail) == (Stage.BLOCKED, "cluster")
     with pytest.raises(TemporaryError):
         await rig.executor.monitor()
@@ -231,9 +222,7 @@ async def test_an_api_server_that_does_not_let_us_read_is_no_answer(rig: Rig, co
 
     await rig.give(order)
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.BLOCKED
+    assert rig.said(order).stage is Stage.BLOCKED
     assert rig.written == []
 
 
@@ -267,16 +256,13 @@ async def test_old_data_that_nobody_can_confirm_pauses_and_asks(rig: Rig, says: 
 
 
 async def test_without_a_verdict_a_rollback_is_held_and_somebody_is_called(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.verifier.says = None
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=None)
     rig.roll_out()
 
     await rig.pass_time(seconds=301)
     await rig.executor.step()
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
+    outcome = rig.said(order)
     assert (outcome.stage, outcome.escalate) == (Stage.HELD, True)
     assert len(rig.written) == 1
 
@@ -306,17 +292,11 @@ async def test_a_namesake_is_not_the_target(rig: Rig) -> None:
 
 async def test_what_is_worse_is_undone_and_nothing_is_left_of_us(rig: Rig) -> None:
     before = rig.find(DEPLOYMENTS, "web")
-    order = await an_order(rig)
-    rig.verifier.says = Judgement.WORSE
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
 
-    for _ in range(4):
-        await rig.pass_time(seconds=6)
-        await rig.executor.step()
+    await rig.look_for(seconds=20)
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.UNDONE
+    assert rig.said(order).stage is Stage.UNDONE
     after = rig.find(DEPLOYMENTS, "web")
     assert after["spec"] == before["spec"]
     assert "aegis.dev/order" not in (after["metadata"].get("annotations") or {})
@@ -324,32 +304,21 @@ async def test_what_is_worse_is_undone_and_nothing_is_left_of_us(rig: Rig) -> No
 
 
 async def test_an_undo_goes_on_while_paused(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.verifier.says = Judgement.WORSE
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
     rig.backend.paused = True
 
-    for _ in range(4):
-        await rig.pass_time(seconds=6)
-        await rig.executor.step()
+    await rig.look_for(seconds=20)
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
-    assert outcome.stage is Stage.UNDONE
+    assert rig.said(order).stage is Stage.UNDONE
 
 
 async def test_fields_that_somebody_changed_since_are_not_undone_and_somebody_is_called(rig: Rig) -> None:
-    order = await an_order(rig)
-    rig.verifier.says = Judgement.WORSE
-    await rig.give(order)
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
     rig.change(DEPLOYMENTS, "web", lambda it: it["spec"]["template"]["spec"].update(hostNetwork=True))
 
-    for _ in range(4):
-        await rig.pass_time(seconds=6)
-        await rig.executor.step()
+    await rig.look_for(seconds=20)
 
-    outcome = rig.outcome(order)
-    assert outcome is not None
+    outcome = rig.said(order)
     assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
     assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["hostNetwork"] is True
 
