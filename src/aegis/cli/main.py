@@ -9,6 +9,7 @@ from typer.core import TyperGroup
 
 from aegis import __version__
 from aegis.cli import (
+    approver_keys,
     audit,
     doctor,
     incidents,
@@ -66,6 +67,7 @@ app.add_typer(remediations.app, name="remediations")
 app.add_typer(policies.app, name="policies")
 app.add_typer(audit.app, name="audit")
 app.add_typer(people.app, name="people")
+app.add_typer(approver_keys.app, name="approver-keys")
 app.add_typer(notifications.app, name="notifications")
 
 

@@ -1,11 +1,14 @@
 """The commands of `aegis remediations`."""
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from aegis.cli import api
+from aegis.cli.approver_keys import read_key
 from aegis.cli.output import Format, Output, print_json, print_one, print_rows, say
+from aegis.contracts.approvals import Verdict, consent_bytes
 from aegis.kit.errors import InvalidError
 
 app = typer.Typer(help="What Aegis did, does and would do about it.", no_args_is_help=True)
@@ -44,7 +47,7 @@ def show(remediation_id: str, output: Output = Format.TABLE) -> None:
         "undo": [_change(change) for change in plan.get("undo_changes", [])],
         "checks": [f"{check['verdict']:<12} {check['name']} {check['reason']}" for check in found["checks"]],
         "decision": _decision(found["decision"]),
-        "approvals": [f"{one['approver']} {one['verdict']} {one['comment']}" for one in found["approvals"]],
+        "approvals": [_approval(one) for one in found["approvals"]],
         "history": [f"{one['at']} {one['stage']}: {one['reason']}" for one in found["outcomes"]],
     }
     fields = (*_COLUMNS, "rationale", "plan", "plan_hash", "requests", "changes", "undo", "checks", "decision",
@@ -78,12 +81,18 @@ def approve(
     remediation_id: str,
     plan: Annotated[str | None, typer.Option(help="The plan's hash; by default the one shown now.")] = None,
     comment: Annotated[str, typer.Option()] = "",
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Sign with this approver's key, where the Executor's policy floor asks for signatures."),
+    ] = None,
 ) -> None:
     """Say yes to exactly the plan that is shown."""
     path = f"/api/v1/remediations/{remediation_id}"
     plan_hash = plan or (api.get(path)["plan"] or {}).get("hash", "")
-    api.post(f"{path}/approve", {"plan_hash": plan_hash, "comment": comment})
-    say(f"{remediation_id} is approved, for plan {plan_hash[:12]}")
+    signed = _signed(remediation_id, plan_hash, key) if key is not None else {}
+    api.post(f"{path}/approve", {"plan_hash": plan_hash, "comment": comment, **signed})
+    by_key = f", signed with key {signed['key_id']}" if signed else ""
+    say(f"{remediation_id} is approved, for plan {plan_hash[:12]}{by_key}")
 
 
 @app.command()
@@ -107,6 +116,18 @@ def keep(remediation_id: str) -> None:
     say(f"{remediation_id} is kept")
 
 
+def _signed(remediation_id: str, plan_hash: str, file: Path) -> dict[str, str]:
+    """Return this person's own signature, over the very bytes that the Executor checks it against."""
+    key = read_key(file)
+    consent = consent_bytes(
+        remediation_id=remediation_id,
+        plan_hash=plan_hash,
+        approver=api.get("/api/v1/me")["actor"],
+        verdict=Verdict.APPROVED,
+    )
+    return {"key_id": key.id, "signature": key.sign(consent)}
+
+
 def _row(found: dict[str, Any]) -> dict[str, Any]:
     proposal = found["proposal"]
     target = proposal["target"]
@@ -119,6 +140,11 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
         "proposed_by": proposal["proposed_by"],
         "reason": found["reason"],
     }
+
+
+def _approval(approval: dict[str, Any]) -> str:
+    signed = f"signed {approval['key_id']} " if approval["signature"] else ""
+    return f"{approval['approver']} {approval['verdict']} {signed}{approval['comment']}"
 
 
 def _change(change: dict[str, Any]) -> str:

@@ -289,7 +289,7 @@ def test_a_story_that_is_not_there_says_which_are(alone: Cli) -> None:
 PRINTS_DATA = {
     "status", "doctor", "replay", "incidents list", "incidents show", "remediations list", "remediations show",
     "remediations request", "policies list", "policies test", "policies explain", "audit list", "audit verify",
-    "people list", "notifications list", "rbac",
+    "people list", "notifications list", "rbac", "approver-keys new", "approver-keys show",
 }  # fmt: skip
 """Each of them is asked for JSON somewhere in this folder."""
 PLAYED_ELSEWHERE = {"demo"}

@@ -9,7 +9,8 @@ from aegis.kit.signing import PrivateKey
 KEY_BYTES = 32
 
 
-def _random_key() -> str:
+def random_key() -> str:
+    """Return 32 random bytes in base64: a key as settings and `PrivateKey` take them."""
     return base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode()
 
 
@@ -21,9 +22,9 @@ def _service_key(service: str) -> str:
 class Secrets:
     """The private half of the signing key is for the Backend only; the Executor gets the public one."""
 
-    signing_key: str = field(default_factory=_random_key)
-    witness_key: str = field(default_factory=_random_key)
-    data_key: str = field(default_factory=_random_key)
+    signing_key: str = field(default_factory=random_key)
+    witness_key: str = field(default_factory=random_key)
+    data_key: str = field(default_factory=random_key)
     ai_engine_key: str = field(default_factory=lambda: _service_key("ai-engine"))
     executor_key: str = field(default_factory=lambda: _service_key("executor"))
     alertmanager_key: str = field(default_factory=lambda: _service_key("alertmanager"))
