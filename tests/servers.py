@@ -114,6 +114,7 @@ def backend_ports(database: Database, **changes: object) -> BackendPorts:
         "cluster_id": CLUSTER,
         "signing_key": KEYS.signing,
         "service_keys": ",".join(f"{name}={key}" for name, key in KEYS.service.items()),
+        "ai_engine_key": KEYS.caller["backend"],
         "first_admin_password": ADMIN_PASSWORD,
         "clock": "system",
         **changes.pop("settings", {}),  # type: ignore[dict-item]

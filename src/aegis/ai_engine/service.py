@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from pydantic import BaseModel
 
 from aegis import __version__
+from aegis.ai_engine.access import Access
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import AiEnginePorts
 from aegis.ai_engine.settings import AiEngineSettings
@@ -63,21 +64,22 @@ class AiEngine:
 
     def _app(self) -> FastAPI:
         app = FastAPI(title="Aegis AI Engine", version=__version__, responses=PROBLEMS)
+        access = Access(self._settings.callers)
         add_problem_details(app)
         add_operations(app, registry=self.registry, unready=self._unready)
 
         @app.post("/api/v1/verifications", tags=["verifications"])
-        async def verify(request: VerificationRequest) -> Verification:
+        async def verify(request: VerificationRequest, _: str = access.only("executor")) -> Verification:
             verdict = self.pipeline.verify(request, self._now(), self._freshness())
             self._counters.verifications.labels(verdict.judgement).inc()
             return verdict
 
         @app.get("/api/v1/targets/{namespace}/{kind}/{name}", tags=["targets"])
-        async def target(namespace: str, kind: str, name: str) -> Named:
+        async def target(namespace: str, kind: str, name: str, _: str = access.only("backend")) -> Named:
             return self._named(namespace, kind, name)
 
         @app.get("/api/v1/state", tags=["state"])
-        async def state() -> State:
+        async def state(_: str = access.caller) -> State:
             return self._state()
 
         return app

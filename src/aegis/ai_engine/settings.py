@@ -1,10 +1,13 @@
 """What can be configured of the AI Engine, each with why its default is what it is."""
 
+import re
 from datetime import timedelta
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_HASH = re.compile(r"[0-9a-f]{64}")
 
 
 class AiEngineSettings(BaseSettings):
@@ -34,6 +37,11 @@ class AiEngineSettings(BaseSettings):
     """Whom to report incidents and proposals to."""
     backend_key: SecretStr
     """The service key that the Backend knows the AI Engine by."""
+    caller_keys: str = ""
+    """`backend=<hash>,executor=<hash>`: who may call, by the SHA-256 (hex) of a key of their own; empty means nobody.
+
+    A key is 32 random bytes or more, so a fast hash does, and the AI Engine cannot call anybody in another's name.
+    """
     kubeconfig: str = ""
     """A kubeconfig file; empty means the service account of the pod we run in."""
     prometheus_url: str = ""
@@ -66,7 +74,26 @@ class AiEngineSettings(BaseSettings):
             raise ValueError(f"{', '.join(placeholders)} still holds a placeholder: give it a secret of its own")
         return self
 
+    @field_validator("caller_keys")
+    @classmethod
+    def _are_hashes(cls, given: str) -> str:
+        for name, hashed in _pairs(given):
+            if not name or not _HASH.fullmatch(hashed):
+                raise ValueError(f"{name or 'a caller'} needs the SHA-256 of a key, 64 hexadecimal digits")
+        return given
+
+    @property
+    def callers(self) -> dict[str, str]:
+        """Return who may call: the hash of each one's key, by name."""
+        return dict(_pairs(self.caller_keys))
+
     @property
     def stale_after(self) -> timedelta:
         """What is older than three metric steps is out of date."""
         return self.metrics_interval * 3
+
+
+def _pairs(setting: str) -> list[tuple[str, str]]:
+    """Read `name=hash,name=hash`."""
+    pairs = (part.partition("=") for part in setting.split(",") if part.strip())
+    return [(name.strip(), hashed.strip().lower()) for name, _, hashed in pairs]

@@ -39,7 +39,9 @@ async def serve(settings: BackendSettings) -> None:
     clock = clock_from(settings.clock)
     key = PrivateKey.from_text(settings.signing_key.get_secret_value())
     redis = Redis.from_url(settings.redis_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)
-    webhook, ai_engine = httpx.AsyncClient(), httpx.AsyncClient(base_url=settings.ai_engine_url, timeout=10)
+    webhook = httpx.AsyncClient()
+    bearer = {"Authorization": f"Bearer {settings.ai_engine_key.get_secret_value()}"}
+    ai_engine = httpx.AsyncClient(base_url=settings.ai_engine_url, headers=bearer, timeout=10)
     ports = BackendPorts(
         settings=settings,
         clock=clock,

@@ -34,6 +34,8 @@ class BackendSettings(BaseSettings):
     """Holds only what may be lost: rate-limit counters."""
     ai_engine_url: str = "http://127.0.0.1:8000"
     """Whom to ask for the UID of a workload that a person names."""
+    ai_engine_key: SecretStr
+    """The caller key that the AI Engine knows the Backend by."""
     signing_key: SecretStr
     """Ed25519, 32 bytes in base64. Orders and checkpoints are signed with it; nobody else has it."""
     service_keys: SecretStr = SecretStr("")
@@ -66,7 +68,7 @@ class BackendSettings(BaseSettings):
                 raise ValueError("AEGIS_CLOCK must be `system` when AEGIS_ENVIRONMENT=production")
             placeholders = [
                 name
-                for name in ("signing_key", "service_keys", "database_url")
+                for name in ("signing_key", "service_keys", "ai_engine_key", "database_url")
                 if "CHANGE_ME" in getattr(self, name).get_secret_value().upper()
             ]
             if placeholders:

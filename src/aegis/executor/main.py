@@ -43,7 +43,8 @@ async def serve(settings: ExecutorSettings) -> None:
     keys = [PublicKey.from_text(text.strip()) for text in settings.order_keys.split(",") if text.strip()]
     bearer = {"Authorization": f"Bearer {settings.backend_key.get_secret_value()}"}
     backend = httpx.AsyncClient(base_url=settings.backend_url, headers=bearer, timeout=10)
-    ai_engine = httpx.AsyncClient(base_url=settings.ai_engine_url)
+    known_as = {"Authorization": f"Bearer {settings.ai_engine_key.get_secret_value()}"}
+    ai_engine = httpx.AsyncClient(base_url=settings.ai_engine_url, headers=known_as)
     cluster = KubernetesCluster(connect(settings.kubeconfig))
     ports = ExecutorPorts(
         settings=settings,

@@ -47,6 +47,8 @@ class ExecutorSettings(BaseSettings):
     """The service key that the Backend knows the Executor by."""
     ai_engine_url: str = "http://127.0.0.1:8000"
     """Whom to ask whether the signals are back to usual."""
+    ai_engine_key: SecretStr
+    """The caller key that the AI Engine knows the Executor by."""
     order_keys: str
     """The public keys (base64, comma-separated) whose orders are carried out: the Backend's, old and new."""
     witness_key: SecretStr
@@ -97,8 +99,8 @@ class ExecutorSettings(BaseSettings):
         if self.environment == "production":
             if self.clock != "system":
                 raise ValueError("AEGIS_CLOCK must be `system` when AEGIS_ENVIRONMENT=production")
-            secrets = {"backend_key": self.backend_key, "witness_key": self.witness_key, "data_key": self.data_key}
-            left = [name for name, value in secrets.items() if "CHANGE_ME" in value.get_secret_value().upper()]
+            secrets = ("backend_key", "ai_engine_key", "witness_key", "data_key")
+            left = [name for name in secrets if "CHANGE_ME" in getattr(self, name).get_secret_value().upper()]
             if left:
                 names = ", ".join(f"AEGIS_{name.upper()}" for name in left)
                 raise ValueError(f"{names} still holds a placeholder: give it a secret of its own")

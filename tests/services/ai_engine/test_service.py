@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 import httpx
 import pytest
+from tests.servers import KEYS
 from tests.unit.ai_engine.builders import CLUSTER, World
 
 from aegis.ai_engine.pipeline import Pipeline
@@ -103,14 +104,15 @@ class PretendMetrics:
 class Rig:
     """A running engine; `again` is the same after a restart."""
 
-    def __init__(self, database: Database, world: RecordingWorld | None = None) -> None:
+    def __init__(self, database: Database, world: RecordingWorld | None = None, **settings: str) -> None:
         self.database = database
         self.world = world or RecordingWorld()
         self.clock = VirtualClock(self.world.now)
         self.backend = ListeningBackend()
         self.source = PretendSource(self.clock)
         self.metrics = PretendMetrics()
-        self.settings = AiEngineSettings(backend_key="k", cluster_id=CLUSTER)  # type: ignore[arg-type]
+        given = {"backend_key": "k", "cluster_id": CLUSTER, "caller_keys": KEYS.callers, **settings}
+        self.settings = AiEngineSettings.model_validate(given)
         pipeline = Pipeline(cluster_id=CLUSTER, metrics_interval=timedelta(seconds=15))
         ports = AiEnginePorts(self.clock, self.source, self.metrics, self.backend, Repository(database))
         self.engine = AiEngine(ports, self.settings, pipeline)
@@ -138,8 +140,11 @@ class Rig:
                            waiting="CrashLoopBackOff" if count > 1 else "")  # fmt: skip
             await self.run(15)
 
-    def client(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(transport=httpx.ASGITransport(self.engine.app), base_url="http://ai-engine")
+    def client(self, caller: str = "") -> httpx.AsyncClient:
+        """Return a client that shows the key of `caller`; none if nobody is named."""
+        headers = {"Authorization": f"Bearer {KEYS.caller[caller]}"} if caller else {}
+        transport = httpx.ASGITransport(self.engine.app)
+        return httpx.AsyncClient(transport=transport, base_url="http://ai-engine", headers=headers)
 
 
 @pytest.fixture
@@ -246,7 +251,7 @@ async def test_on_old_objects_nothing_is_concluded_and_the_state_says_so(rig: Ri
     await rig.run(120)
 
     assert rig.backend.heard == []
-    async with rig.client() as http:
+    async with rig.client("backend") as http:
         state = (await http.get("/api/v1/state")).json()
         ready = await http.get("/ready")
     assert state["cluster_is_fresh"] is False
@@ -260,7 +265,7 @@ async def test_metrics_that_are_gone_are_said_to_be_old(rig: Rig) -> None:
     rig.metrics.is_up = False
     await rig.run(20)
 
-    async with rig.client() as http:
+    async with rig.client("backend") as http:
         state = (await http.get("/api/v1/state")).json()
 
     assert state["metrics"] == "stale"
@@ -276,7 +281,7 @@ async def test_a_verification_is_answered_over_http(rig: Rig) -> None:
         "settle_until": (rig.clock.now() + timedelta(minutes=1)).isoformat(),
     }  # fmt: skip
 
-    async with rig.client() as http:
+    async with rig.client("executor") as http:
         answer = await http.post("/api/v1/verifications", json=body)
 
     assert answer.status_code == 200
@@ -287,7 +292,7 @@ async def test_a_name_means_the_object_that_has_it_now(rig: Rig) -> None:
     rig.world.deploy("web")
     await rig.run(5)
 
-    async with rig.client() as http:
+    async with rig.client("backend") as http:
         found = (await http.get("/api/v1/targets/shop/Deployment/web")).json()
         missing = await http.get("/api/v1/targets/shop/Deployment/nobody")
 
@@ -302,7 +307,7 @@ async def test_a_pods_name_means_that_pod_and_the_workload_it_belongs_to(rig: Ri
     await rig.run(5)
     pod = next(iter(rig.engine.pipeline.inventory.pods.values()))
 
-    async with rig.client() as http:
+    async with rig.client("backend") as http:
         found = (await http.get(f"/api/v1/targets/shop/Pod/{pod.name}")).json()
 
     assert (found["target"]["kind"], found["target"]["uid"]) == ("Pod", pod.uid)

@@ -144,7 +144,7 @@ class Rig:
         """Start the Executor anew on its database, with these settings."""
         key = PrivateKey.from_text(KEYS.signing).public
         given = {
-            "cluster_id": CLUSTER, "backend_key": "-", "order_keys": key.to_text(),
+            "cluster_id": CLUSTER, "backend_key": "-", "ai_engine_key": "-", "order_keys": key.to_text(),
             "witness_key": KEYS.witness, "data_key": KEYS.data, **settings,
         }  # fmt: skip
         self.ports = ExecutorPorts(

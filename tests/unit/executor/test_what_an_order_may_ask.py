@@ -24,7 +24,7 @@ from aegis.executor.ports import ExactRequest
 from aegis.executor.settings import ExecutorSettings
 
 SETTINGS = ExecutorSettings.model_validate(
-    {"backend_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
+    {"backend_key": "-", "ai_engine_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
 )
 EXACT = ExactPlan("ord-1", "uid-web", ExactRequest("PATCH", "/", JSON_PATCH, b"[]"), None)
 KEPT = KeptPlan(proposal(), EXACT, plan())

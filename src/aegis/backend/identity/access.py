@@ -6,10 +6,11 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 
 from aegis.backend.identity import repository
-from aegis.backend.identity.credentials import CHECKER, token_hash
+from aegis.backend.identity.credentials import CHECKER
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.kit.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from aegis.kit.tokens import bearer_token, token_hash
 
 SERVICE_KEY_PREFIX = "aegis-service."
 LOGIN_WINDOW = timedelta(minutes=1)
@@ -73,11 +74,7 @@ class Access:
         return await CHECKER.matches(password, hashed)
 
     async def _principal(self, authorization: Annotated[str, Header()] = "") -> Principal:
-        scheme, _, token = authorization.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise UnauthenticatedError(
-                "no credential", hint="Send `Authorization: Bearer <token>`; `aegis login` gets one."
-            )
+        token = bearer_token(authorization, hint="Send `Authorization: Bearer <token>`; `aegis login` gets one.")
         if token.startswith(SERVICE_KEY_PREFIX):
             return await self._service_principal(token)
         return await self._person_principal(token)

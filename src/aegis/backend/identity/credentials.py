@@ -2,7 +2,6 @@
 
 import asyncio
 import hashlib
-import secrets
 from collections import OrderedDict
 
 from argon2 import PasswordHasher
@@ -14,15 +13,6 @@ _REMEMBERED = 256
 
 def hash_secret(secret: str) -> str:
     return _HASHER.hash(secret)
-
-
-def new_token() -> str:
-    return secrets.token_urlsafe(32)
-
-
-def token_hash(token: str) -> str:
-    """Hash a token of 256 random bits: nothing to guess, so a fast hash does."""
-    return hashlib.sha256(token.encode()).hexdigest()
 
 
 class SecretChecker:

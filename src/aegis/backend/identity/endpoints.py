@@ -8,11 +8,12 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity import repository
 from aegis.backend.identity.access import Access
-from aegis.backend.identity.credentials import hash_secret, new_token, token_hash
+from aegis.backend.identity.credentials import hash_secret
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.base import Moment
 from aegis.kit.errors import ConflictError, InvalidError, NotFoundError, UnauthenticatedError
+from aegis.kit.tokens import bearer_token, new_token, token_hash
 
 PersonName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9._@-]{0,62}[a-z0-9])?$")]
 
@@ -77,7 +78,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
     @routes.delete("/sessions/current", status_code=204)
     async def log_out(principal: Principal = access.person(), authorization: Annotated[str, Header()] = "") -> None:
         async with database.transaction() as tx:
-            await repository.end_session(tx, token_hash(authorization.partition(" ")[2]))
+            await repository.end_session(tx, token_hash(bearer_token(authorization, hint="`aegis login` gets one.")))
             await trail.record(tx, actor=principal.actor, event="session:ended", subject=principal.name)
 
     @routes.get("/me")

@@ -96,6 +96,7 @@ class Stack:
             "AEGIS_PORT": str(self.ports.backend),
             "AEGIS_DATABASE_URL": self._surroundings.databases["backend"],
             "AEGIS_AI_ENGINE_URL": f"http://127.0.0.1:{self.ports.ai_engine}",
+            "AEGIS_AI_ENGINE_KEY": self.secrets.backends_caller_key,
             "AEGIS_SIGNING_KEY": self.secrets.signing_key,
             "AEGIS_SERVICE_KEYS": self.secrets.service_keys,
             "AEGIS_FIRST_ADMIN_PASSWORD": self.secrets.admin_password,
@@ -108,6 +109,7 @@ class Stack:
             "AEGIS_DATABASE_URL": self._surroundings.databases["ai_engine"],
             "AEGIS_BACKEND_URL": self.backend_url,
             "AEGIS_BACKEND_KEY": self.secrets.ai_engine_key,
+            "AEGIS_CALLER_KEYS": self.secrets.caller_keys,
             "AEGIS_KUBECONFIG": self._kubeconfig(AI_ENGINE),
             "AEGIS_PROMETHEUS_URL": self._surroundings.prometheus_url,
         }
@@ -119,6 +121,7 @@ class Stack:
             "AEGIS_BACKEND_URL": self.backend_url,
             "AEGIS_BACKEND_KEY": self.secrets.executor_key,
             "AEGIS_AI_ENGINE_URL": f"http://127.0.0.1:{self.ports.ai_engine}",
+            "AEGIS_AI_ENGINE_KEY": self.secrets.executors_caller_key,
             "AEGIS_ORDER_KEYS": self.secrets.public_key,
             "AEGIS_WITNESS_KEY": self.secrets.witness_key,
             "AEGIS_DATA_KEY": self.secrets.data_key,

@@ -93,7 +93,7 @@ async def gather(run: Together) -> Evidence:
 
 
 def _settings(run: Together) -> ExecutorSettings:
-    given = {"backend_key": "-", "order_keys": "-", "witness_key": "-", "data_key": run.keys.data}
+    given = {"backend_key": "-", "ai_engine_key": "-", "order_keys": "-", "witness_key": "-", "data_key": run.keys.data}
     return ExecutorSettings.model_validate(given | dict(run.executor_settings))
 
 

@@ -31,6 +31,7 @@ from aegis.kit.clock import VirtualClock
 from aegis.kit.errors import AegisError
 from aegis.kit.ids import RandomIds
 from aegis.kit.signing import PrivateKey
+from aegis.kit.tokens import token_hash
 from aegis.simulator.kubernetes.objects import dig
 from aegis.simulator.kubernetes.resources import (
     CLUSTERROLEBINDINGS,
@@ -95,6 +96,13 @@ class Keys:
             name: f"aegis-service.{name}.{self.rng.randbytes(24).hex()}"
             for name in ("ai-engine", "executor", "alertmanager")
         }
+        self.caller = {name: f"aegis-caller.{name}.{self.rng.randbytes(32).hex()}" for name in ("backend", "executor")}
+        """What each shows the AI Engine."""
+
+    @property
+    def callers(self) -> str:
+        """As the AI Engine's settings take them."""
+        return ",".join(f"{name}={token_hash(key)}" for name, key in self.caller.items())
 
 
 @dataclass
@@ -330,6 +338,7 @@ class Together:
                 "cluster_id": CLUSTER,
                 "signing_key": self.keys.signing,
                 "service_keys": ",".join(f"{name}={key}" for name, key in self.keys.service.items()),
+                "ai_engine_key": self.keys.caller["backend"],
                 **self.backend_settings,
             }
         )
@@ -341,7 +350,7 @@ class Together:
             ids=RandomIds(random.Random(self.rng.getrandbits(64))),
             database=database,
             counters=OwnCounters(),
-            directory=AiEngineClient(self._http(replica.name, self.replicas["ai-engine"])),
+            directory=AiEngineClient(self._http(replica.name, self.replicas["ai-engine"], self.keys.caller["backend"])),
             signing_key=PrivateKey.from_text(self.keys.signing),
         )
         backend = self.services.get("backend", Backend)(ports)
@@ -350,7 +359,12 @@ class Together:
 
     async def _ai_engine(self, replica: Replica) -> Any:
         settings = AiEngineSettings.model_validate(
-            {"cluster_id": CLUSTER, "backend_key": self.keys.service["ai-engine"], "backfill": timedelta(minutes=10)}
+            {
+                "cluster_id": CLUSTER,
+                "backend_key": self.keys.service["ai-engine"],
+                "caller_keys": self.keys.callers,
+                "backfill": timedelta(minutes=10),
+            }
         )
         database = CrashableDatabase(self.urls["ai_engine"], replica)
         replica.stop = database.close
@@ -371,6 +385,7 @@ class Together:
                 "cluster_id": CLUSTER,
                 "replica": replica.name,
                 "backend_key": self.keys.service["executor"],
+                "ai_engine_key": self.keys.caller["executor"],
                 "order_keys": PrivateKey.from_text(self.keys.signing).public.to_text(),
                 "witness_key": self.keys.witness,
                 "data_key": self.keys.data,
@@ -386,7 +401,7 @@ class Together:
             database=database,
             cluster=CrashableCluster(self.cluster_http(self.tokens["executor"]), replica),
             backend=BackendClient(self._http(replica.name, self.replicas["backend"], self.keys.service["executor"])),
-            verifier=AiEngineClient(self._http(replica.name, self.replicas["ai-engine"])),
+            verifier=AiEngineClient(self._http(replica.name, self.replicas["ai-engine"], self.keys.caller["executor"])),
             order_keys={key.id: key},
             witness_key=PrivateKey.from_text(self.keys.witness),
         )
