@@ -124,7 +124,7 @@ def backend_ports(database: Database, **changes: object) -> BackendPorts:
         "clock": VirtualClock(),
         "ids": RandomIds(random.Random(next(_numbers))),
         "database": database,
-        "counters": OwnCounters(),
+        "counters": OwnCounters(lambda: 0.0),  # no test depends on how long it takes
         "directory": PretendDirectory(),
         "signing_key": PrivateKey.from_text(KEYS.signing),
     }

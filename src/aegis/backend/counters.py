@@ -39,7 +39,16 @@ class OwnCounters:
 
     async def increment(self, key: str, *, window: timedelta) -> int:
         now = self._now()
-        self._counts = {known: each for known, each in self._counts.items() if each[0] > now}
-        ends, count = self._counts.get(key, (now + window.total_seconds(), 0))
+        self._forget_what_is_over(now)
+        ends, count = self._counts.get(key, (0.0, 0))
+        if ends <= now:
+            # At the end of the line, where those are whose windows have just begun.
+            self._counts.pop(key, None)
+            ends, count = now + window.total_seconds(), 0
         self._counts[key] = (ends, count + 1)
         return count + 1
+
+    def _forget_what_is_over(self, now: float) -> None:
+        """Look at the oldest only: in a flood of keys, looking at all of them each time would be work without end."""
+        while self._counts and (oldest := next(iter(self._counts.items())))[1][0] <= now:
+            del self._counts[oldest[0]]

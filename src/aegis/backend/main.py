@@ -1,6 +1,7 @@
 """The Backend as a process: real PostgreSQL, real Redis, real time."""
 
 import asyncio
+import contextlib
 import logging
 import random
 
@@ -16,6 +17,7 @@ from aegis.backend.settings import BackendSettings
 from aegis.clients.ai_engine import AiEngineClient
 from aegis.kit.clock import clock_from
 from aegis.kit.database import Database, wait_until_migrated
+from aegis.kit.errors import TemporaryError
 from aegis.kit.ids import RandomIds
 from aegis.kit.logs import set_up_logs
 from aegis.kit.runner import Loop, run_service
@@ -60,6 +62,8 @@ async def serve(settings: BackendSettings) -> None:
     await backend.prepare()
 
     async def close() -> None:
+        with contextlib.suppress(TemporaryError):  # a database that is gone keeps nobody from ending
+            await backend.finish()
         await ports.database.close()
         await redis.aclose()
         await webhook.aclose()

@@ -13,6 +13,7 @@ from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity import endpoints as identity_endpoints
 from aegis.backend.identity.access import Access
 from aegis.backend.identity.bootstrap import bootstrap
+from aegis.backend.identity.refusals import Refusals
 from aegis.backend.identity.roles import Permission
 from aegis.backend.incidents import endpoints as incident_endpoints
 from aegis.backend.incidents.register import IncidentRegister
@@ -48,9 +49,11 @@ class Backend:
         self._ports = ports
         trail = AuditTrail(ports.clock, ports.ids)
         notifier = Notifier(ports)
-        access = Access(ports)
+        refusals = Refusals(ports, trail)
+        access = Access(ports, refusals)
         self._trail = trail
         self._notifier = notifier
+        self._refusals = refusals
         self._policies = PolicyStore(ports, trail)
         self._sealer = Sealer(ports.database, ports.clock, ports.signing_key)
         self.remediator = remediator(ports, trail, notifier, self._policies)
@@ -86,7 +89,8 @@ class Backend:
         await self.remediator.step()
 
     async def tidy(self) -> None:
-        """Seal the audit trail, deliver notifications, count."""
+        """Tell who was not let in, seal the audit trail, deliver notifications, count."""
+        await self._refusals.tell()
         await self._sealer.seal()
         await self._notifier.deliver()
         async with self._ports.database.transaction() as tx:
@@ -94,6 +98,10 @@ class Backend:
             self._metrics.unsealed.set(await audit_repository.count_unsealed(tx))
         for state in RemediationState:
             self._metrics.remediations.labels(state.value).set(counts.get(state.value, 0))
+
+    async def finish(self) -> None:
+        """Write down what only this process knows, before it ends."""
+        await self._refusals.tell(at_once=True)
 
     async def _unready(self) -> str | None:
         return None if await self._ports.database.is_there() else "the database does not answer"

@@ -1,11 +1,14 @@
 """People, their sessions, the services' keys, and the limit on tries to log in."""
 
+from typing import Any
+
 import httpx
 from sqlalchemy import text
 from tests.servers import ADMIN_PASSWORD, KEYS, backend_ports
 from tests.services.backend.rig import Rig, field_of, problem_of
 
 from aegis.backend.identity import credentials, repository
+from aegis.backend.identity.refusals import TOLD_APART
 from aegis.backend.service import Backend
 
 NEW = {"name": "kim", "password": "a long enough one", "grants": [{"role": "operator", "namespaces": ["shop-*"]}]}
@@ -137,6 +140,86 @@ async def test_a_key_that_left_the_settings_stops_working_and_the_new_one_works(
         assert (await executor.get("/api/v1/pause")).status_code == 200
     async with rig.client({"Authorization": f"Bearer {KEYS.service['executor']}x"}) as stranger:
         problem_of(await stranger.get("/api/v1/pause"), 401)
+
+
+async def refused(rig: Rig) -> list[dict[str, Any]]:
+    """Return what the trail tells of those who were not let in, an entry each."""
+    entries = (await rig.as_("ada").get("/api/v1/audit/entries", params={"subject": "logins"})).json()["entries"]
+    assert all((one["actor"], one["event"]) == ("service:backend", "login:refused") for one in entries)
+    return [one["detail"] for one in entries]
+
+
+async def test_strangers_may_try_ten_keys_a_minute_and_lock_no_service_out(rig: Rig) -> None:
+    async def knock(service: str, number: int) -> httpx.Response:
+        async with rig.client({"Authorization": f"Bearer aegis-service.{service}.{number}"}) as stranger:
+            return await stranger.get("/api/v1/pause")
+
+    assert [(await knock("executor", number)).status_code for number in range(10)] == [401] * 10
+    for number in range(10, 13):
+        limited = await knock("executor", number)
+        problem_of(limited, 429)
+        assert limited.headers["retry-after"] == "60"
+
+    assert (await rig.as_("executor").get("/api/v1/pause")).status_code == 200
+    problem_of(await knock("ai-engine", 0), 401)
+    for number in range(15):  # a service that is not there has no hash to compare with: it costs nothing
+        problem_of(await knock("nobody", number), 401)
+
+
+async def test_a_key_that_was_just_made_known_is_let_in_whatever_strangers_do(rig: Rig) -> None:
+    for number in range(12):
+        async with rig.client({"Authorization": f"Bearer aegis-service.executor.{number}"}) as stranger:
+            await stranger.get("/api/v1/pause")
+    new = "aegis-service.executor.yet-another"
+
+    await Backend(backend_ports(rig.database, settings={"service_keys": f"executor={new}"})).prepare()
+
+    async with rig.client({"Authorization": f"Bearer {new}"}) as executor:
+        assert (await executor.get("/api/v1/pause")).status_code == 200
+
+
+async def test_who_was_not_let_in_is_counted_and_told_once_a_minute(rig: Rig) -> None:
+    for _ in range(12):
+        await log_in(rig, "ann", "wrong")
+    async with rig.client({"Authorization": "Bearer aegis-service.executor.x"}) as stranger:
+        await stranger.get("/api/v1/pause")
+    await rig.backend.tidy()
+    assert await refused(rig) == [{
+        "times": 13,
+        "tries": [
+            {"who": "person:ann", "from": "127.0.0.1", "times": 12},
+            {"who": "service:executor", "from": "127.0.0.1", "times": 1},
+        ],
+    }]  # fmt: skip
+
+    await log_in(rig, "bob", "wrong")
+    await rig.backend.tidy()
+    assert len(await refused(rig)) == 1
+    await rig.pass_time(minutes=1)
+    for _ in range(2):
+        await rig.backend.tidy()
+    assert [one["times"] for one in await refused(rig)] == [13, 1]
+
+    await log_in(rig, "bob", "wrong")
+    await rig.backend.finish()
+    assert [one["times"] for one in await refused(rig)] == [13, 1, 1]
+
+
+async def test_a_flood_of_names_makes_one_entry_of_bounded_length(rig: Rig) -> None:
+    for number in range(TOLD_APART + 20):
+        await log_in(rig, f"stranger-{number}", "wrong")
+
+    await rig.backend.tidy()
+
+    [told] = await refused(rig)
+    assert told["times"] == TOLD_APART + 20
+    assert told["tries"][0] == {"who": "others", "from": "elsewhere", "times": 20}
+    assert len(told["tries"]) == TOLD_APART + 1
+
+
+async def test_a_name_that_nobody_can_have_is_refused_before_it_is_looked_up(rig: Rig) -> None:
+    for name in ("x" * 65, "x\0"):
+        assert field_of(await log_in(rig, name))[0] == "name"
 
 
 async def test_starting_again_makes_known_nothing_twice(rig: Rig) -> None:

@@ -6,22 +6,25 @@ from typing import Annotated, Any
 from fastapi import Depends, Header, Request
 
 from aegis.backend.identity import repository
-from aegis.backend.identity.credentials import CHECKER
+from aegis.backend.identity.credentials import KNOWN_KEYS
+from aegis.backend.identity.refusals import Refusals
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.kit.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from aegis.kit.tokens import bearer_token, token_hash
 
 SERVICE_KEY_PREFIX = "aegis-service."
-LOGIN_WINDOW = timedelta(minutes=1)
-LOGINS_PER_WINDOW = 10
+WINDOW = timedelta(minutes=1)
+TRIES_PER_WINDOW = 10
+"""To log in from one address or with one name; and with keys of one service that this process has never seen."""
 
 
 class Access:
     """Says who sends a request. The API's dependencies are its methods."""
 
-    def __init__(self, ports: BackendPorts) -> None:
+    def __init__(self, ports: BackendPorts, refusals: Refusals) -> None:
         self._ports = ports
+        self._refusals = refusals
         self.principal: Any = Depends(self._principal)
 
     def service(self, *names: str) -> Any:
@@ -65,27 +68,43 @@ class Access:
 
     async def limit_logins(self, request: Request, name: str) -> None:
         """Raise TooManyError after ten tries a minute from one address or for one name."""
-        address = request.client.host if request.client else "unknown"
-        for key in (f"login:address:{address}", f"login:name:{name}"):
-            if await self._ports.counters.increment(key, window=LOGIN_WINDOW) > LOGINS_PER_WINDOW:
+        for key in (f"login:address:{_address_of(request)}", f"login:name:{name}"):
+            if await self._is_one_too_many(key):
+                self.count_refusal(request, f"person:{name}")
                 raise TooManyError("too many tries to log in", hint="Wait a minute.")
 
-    async def check_password(self, password: str, hashed: str) -> bool:
-        return await CHECKER.matches(password, hashed)
+    def count_refusal(self, request: Request, who: str) -> None:
+        """Note, for the audit trail, that somebody was not let in who claimed to be `who`."""
+        self._refusals.count(who, address=_address_of(request))
 
-    async def _principal(self, authorization: Annotated[str, Header()] = "") -> Principal:
+    async def _is_one_too_many(self, key: str) -> bool:
+        return await self._ports.counters.increment(key, window=WINDOW) > TRIES_PER_WINDOW
+
+    async def _principal(self, request: Request, authorization: Annotated[str, Header()] = "") -> Principal:
         token = bearer_token(authorization, hint="Send `Authorization: Bearer <token>`; `aegis login` gets one.")
         if token.startswith(SERVICE_KEY_PREFIX):
-            return await self._service_principal(token)
+            return await self._service_principal(request, token)
         return await self._person_principal(token)
 
-    async def _service_principal(self, token: str) -> Principal:
+    async def _service_principal(self, request: Request, token: str) -> Principal:
+        """Return the service whose key this is.
+
+        Comparing takes long on purpose, so strangers may cause little of it. The keys in this process's settings are
+        remembered from its start on: whatever strangers do, whoever has one of those is let in.
+        """
         service = token.removeprefix(SERVICE_KEY_PREFIX).partition(".")[0]
         async with self._ports.database.transaction() as tx:
             hashes = await repository.live_key_hashes(tx, service)
+        principal = Principal(actor=f"service:{service}")
+        if any(KNOWN_KEYS.remembers(token, hashed) for hashed in hashes):
+            return principal
+        if hashes and await self._is_one_too_many(f"service-key:{service}"):
+            self.count_refusal(request, principal.actor)
+            raise TooManyError(f"too many keys that are not known as {service}'s", hint="Wait a minute.")
         for hashed in hashes:
-            if await CHECKER.matches(token, hashed):
-                return Principal(actor=f"service:{service}")
+            if await KNOWN_KEYS.matches(token, hashed):
+                return principal
+        self.count_refusal(request, principal.actor if hashes else "service:unknown")
         raise UnauthenticatedError("the service key is not known, or was revoked")
 
     async def _person_principal(self, token: str) -> Principal:
@@ -95,6 +114,10 @@ class Access:
             raise UnauthenticatedError("the session is not known, or has ended", hint="`aegis login` starts a new one.")
         grants = tuple(Grant.model_validate(grant) for grant in person.grants)
         return Principal(actor=f"person:{person.name}", grants=grants)
+
+
+def _address_of(request: Request) -> str:
+    return request.client.host if request.client else "unknown"
 
 
 _HINT = "An admin grants roles: `aegis people grant`."

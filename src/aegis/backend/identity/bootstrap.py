@@ -2,7 +2,7 @@
 
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity import repository
-from aegis.backend.identity.credentials import CHECKER, hash_secret
+from aegis.backend.identity.credentials import KNOWN_KEYS, hash_secret
 from aegis.backend.identity.roles import Grant, Role
 from aegis.backend.ports import BackendPorts
 
@@ -29,9 +29,10 @@ async def bootstrap(ports: BackendPorts, trail: AuditTrail) -> None:
                 await trail.record(tx, actor="service:backend", event="person:added", subject=FIRST_ADMIN)
         for service, key in _keys(ports.settings.service_keys.get_secret_value()).items():
             hashes = await repository.live_key_hashes(tx, service)
-            known = [hashed for hashed in hashes if await CHECKER.matches(key, hashed)]
+            known = [hashed for hashed in hashes if await KNOWN_KEYS.matches(key, hashed)]
             if not known:
                 await repository.add_service_key(tx, service=service, key_hash=(new := hash_secret(key)), at=now)
+                KNOWN_KEYS.remember(key, new)
                 known = [new]
                 await trail.record(tx, actor="service:backend", event="service_key:added", subject=service)
             await repository.revoke_service_keys(tx, service, at=now, keep=known)

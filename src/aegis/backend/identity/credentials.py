@@ -1,4 +1,4 @@
-"""Passwords and keys: hashed with argon2id, compared in constant time, remembered for a moment."""
+"""Passwords and keys: hashed with argon2id, compared in constant time; keys that matched are remembered."""
 
 import asyncio
 import hashlib
@@ -15,27 +15,45 @@ def hash_secret(secret: str) -> str:
     return _HASHER.hash(secret)
 
 
-class SecretChecker:
-    """Checks secrets against argon2id hashes.
+async def matches(secret: str, hashed: str) -> bool:
+    """Compare in a thread, since argon2 is slow on purpose."""
+    return await asyncio.to_thread(_is_match, secret, hashed)
 
-    A match is remembered (as a SHA-256 of both), because services ask many times a second and argon2 is slow on
-    purpose. Revoking works at once all the same: the hash to compare with comes from the database every time.
+
+class KnownKeys:
+    """Service keys that matched an argon2id hash, remembered as a SHA-256 of both: services ask many times a second.
+
+    Revoking works at once all the same: the hash to compare with comes from the database every time.
     """
 
     def __init__(self) -> None:
         self._matched: OrderedDict[str, None] = OrderedDict()
 
-    async def matches(self, secret: str, hashed: str) -> bool:
-        """Compare in a thread, since it takes long; unless this very pair matched before."""
-        remembered = hashlib.sha256(f"{hashed}\n{secret}".encode()).hexdigest()
-        if remembered in self._matched:
-            return True
-        if not await asyncio.to_thread(_is_match, secret, hashed):
-            return False
-        self._matched[remembered] = None
+    def remember(self, key: str, hashed: str) -> None:
+        """Remember that they match; what was not asked for longest is forgotten for it."""
+        self._matched[_pair(key, hashed)] = None
         while len(self._matched) > _REMEMBERED:
             self._matched.popitem(last=False)
+
+    def remembers(self, key: str, hashed: str) -> bool:
+        pair = _pair(key, hashed)
+        if pair not in self._matched:
+            return False
+        self._matched.move_to_end(pair)
         return True
+
+    async def matches(self, key: str, hashed: str) -> bool:
+        """Compare, unless this very pair matched before."""
+        if self.remembers(key, hashed):
+            return True
+        if not await matches(key, hashed):
+            return False
+        self.remember(key, hashed)
+        return True
+
+
+def _pair(key: str, hashed: str) -> str:
+    return hashlib.sha256(f"{hashed}\n{key}".encode()).hexdigest()
 
 
 def _is_match(secret: str, hashed: str) -> bool:
@@ -45,5 +63,5 @@ def _is_match(secret: str, hashed: str) -> bool:
         return False
 
 
-CHECKER = SecretChecker()
+KNOWN_KEYS = KnownKeys()
 """This process's: what was checked when it started need not be checked again at the first request."""

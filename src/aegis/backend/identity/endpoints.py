@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity import repository
 from aegis.backend.identity.access import Access
-from aegis.backend.identity.credentials import hash_secret
+from aegis.backend.identity.credentials import hash_secret, matches
 from aegis.backend.identity.roles import Grant, Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.base import Moment
@@ -26,7 +26,7 @@ class _Body(BaseModel):
 
 
 class Login(_Body):
-    name: str
+    name: str = Field(max_length=64, pattern=r"^[^\x00]*$")
     password: SecretStr
 
 
@@ -65,8 +65,9 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
         async with database.transaction() as tx:
             person = await repository.find_person(tx, login.name)
         hashed = person.password_hash if person is not None else _NOBODY
-        right = await access.check_password(login.password.get_secret_value(), hashed)
+        right = await matches(login.password.get_secret_value(), hashed)
         if person is None or person.disabled or not right:
+            access.count_refusal(request, f"person:{login.name}")
             raise UnauthenticatedError("name or password is wrong")
         token, expires_at = new_token(), clock.now() + ports.settings.session_lifetime
         async with database.transaction() as tx:
