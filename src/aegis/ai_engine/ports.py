@@ -9,6 +9,7 @@ from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.proposals import Proposal
 from aegis.kit.clock import Clock
+from aegis.kit.outbox import Undelivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +118,10 @@ class Store(Protocol):
 
     async def deliver(self, backend: Backend) -> int:
         """Tell the Backend what waits; return how much got through."""
+        ...
+
+    async def undelivered(self) -> Undelivered:
+        """Return how much the Backend has not been told yet, or would not hear."""
         ...
 
     async def learn(self, backend: Backend, *, after: str) -> tuple[Sequence[Conclusion], str]:

@@ -13,7 +13,7 @@ from aegis.ai_engine.ports import Backend, Conclusion, Conclusions, StoredIncide
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.proposals import Proposal
 from aegis.kit.database import Database
-from aegis.kit.outbox import Outbox
+from aegis.kit.outbox import Outbox, Undelivered
 
 _QUEUE = "backend"
 _REPORT, _PROPOSAL = b"report\n", b"proposal\n"
@@ -68,6 +68,10 @@ class Repository:
                     row = update(tables.proposals).where(tables.proposals.c.id == proposal_id)
                     await tx.execute(row.values(remediation_id=remediation_id))
         return delivered
+
+    async def undelivered(self) -> Undelivered:
+        async with self._database.transaction() as tx:
+            return await self._outbox.undelivered(tx)
 
     async def learn(self, backend: Backend, *, after: str) -> tuple[Sequence[Conclusion], str]:
         outcomes, after = await backend.outcomes_after(after)

@@ -19,6 +19,7 @@ from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.errors import AegisError, NotFoundError, TemporaryError
 from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
+from aegis.kit.outbox import Undelivered
 
 log = logging.getLogger(__name__)
 
@@ -229,6 +230,7 @@ class AiEngine:
         body = orjson.dumps({"cursor": self._cursor, "pipeline": self.pipeline.to_plain()})
         await self._ports.store.save_snapshot(SNAPSHOT, body, at=now)
         await self._ports.store.tidy(at=now)
+        self._counters.note_undelivered(await self._ports.store.undelivered())
 
 
 class _Counters:
@@ -244,6 +246,17 @@ class _Counters:
         self._reports = Counter("aegis_ai_engine_reports", "Incident reports written", registry=registry)
         self._proposals = Counter("aegis_ai_engine_proposals", "Proposals made", ["action", "cause"], registry=registry)
         self._series = Gauge("aegis_ai_engine_series", "Series followed", registry=registry)
+
+        self._undelivered = Gauge(
+            "aegis_ai_engine_undelivered",
+            "Reports and proposals that wait for their turn, or that the Backend has refused for good",
+            ["state"],
+            registry=registry,
+        )
+
+    def note_undelivered(self, found: Undelivered) -> None:
+        self._undelivered.labels("waiting").set(found.waiting)
+        self._undelivered.labels("refused").set(found.refused)
 
     def note(self, reports: Any, proposals: Any, series: int) -> None:
         self._reports.inc(len(reports))

@@ -24,7 +24,7 @@ class Receiver(Protocol):
     """Where notifications go."""
 
     async def deliver(self, body: bytes) -> None:
-        """Raises TemporaryError where it did not get through: it is tried again."""
+        """Raises TemporaryError where it did not get through: it is tried again; UpstreamError where it never will."""
         ...
 
 

@@ -34,12 +34,19 @@ from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
 class _Metrics:
     remediations: Gauge
     unsealed: Gauge
+    undelivered: Gauge
 
     @classmethod
     def on(cls, registry: CollectorRegistry) -> "_Metrics":
         return cls(
             Gauge("aegis_remediations", "Remediations by state.", ["state"], registry=registry),
             Gauge("aegis_audit_unsealed_entries", "Audit entries that no seal covers yet.", registry=registry),
+            Gauge(
+                "aegis_notifications_undelivered",
+                "Notifications that wait for their turn, or that the receiver has refused for good.",
+                ["state"],
+                registry=registry,
+            ),
         )
 
 
@@ -48,7 +55,8 @@ class Backend:
         """Take the ports; and another remediator where a simulation breaks it on purpose, to see that it is noticed."""
         self._ports = ports
         trail = AuditTrail(ports.clock, ports.ids)
-        notifier = Notifier(ports)
+        self.registry = CollectorRegistry()
+        notifier = Notifier(ports, self.registry)
         refusals = Refusals(ports, trail)
         access = Access(ports, refusals)
         self._trail = trail
@@ -57,7 +65,6 @@ class Backend:
         self._policies = PolicyStore(ports, trail)
         self._sealer = Sealer(ports.database, ports.clock, ports.signing_key)
         self.remediator = remediator(ports, trail, notifier, self._policies)
-        self.registry = CollectorRegistry()
         self._metrics = _Metrics.on(self.registry)
         self.app = FastAPI(title="Aegis Backend", version=__version__, responses=PROBLEMS)
         add_problem_details(self.app)
@@ -96,6 +103,9 @@ class Backend:
         async with self._ports.database.transaction() as tx:
             counts = await remediation_repository.count_by_state(tx)
             self._metrics.unsealed.set(await audit_repository.count_unsealed(tx))
+            undelivered = await self._notifier.undelivered(tx)
+        self._metrics.undelivered.labels("waiting").set(undelivered.waiting)
+        self._metrics.undelivered.labels("refused").set(undelivered.refused)
         for state in RemediationState:
             self._metrics.remediations.labels(state.value).set(counts.get(state.value, 0))
 

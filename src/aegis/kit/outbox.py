@@ -5,6 +5,7 @@ Delivery failing is normal; the next flush tries again, in order. A message may 
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from zlib import crc32
 
@@ -32,6 +33,14 @@ from aegis.kit.errors import AegisError, TemporaryError
 log = logging.getLogger(__name__)
 
 Send = Callable[[bytes], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Undelivered:
+    """How many messages wait for their turn, and how many their receivers have refused for good."""
+
+    waiting: int
+    refused: int
 
 
 def outbox_table(metadata: MetaData, name: str = "outbox") -> Table:
@@ -108,6 +117,8 @@ class Outbox:
                 delivered += 1
         return delivered
 
-    async def waiting(self, tx: AsyncConnection) -> int:
-        count = select(func.count()).select_from(self._table).where(self._table.c.refused.is_(None))
-        return int((await tx.execute(count)).scalar_one())
+    async def undelivered(self, tx: AsyncConnection) -> Undelivered:
+        """Return how many messages are there, of all queues."""
+        refused = func.count(self._table.c.refused)
+        row = (await tx.execute(select(func.count() - refused, refused).select_from(self._table))).one()
+        return Undelivered(*row)

@@ -19,7 +19,7 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.verifications import Judgement
 from aegis.kit.clock import VirtualClock
 from aegis.kit.database import Database
-from aegis.kit.errors import TemporaryError
+from aegis.kit.errors import InvalidError, TemporaryError
 
 
 class ListeningBackend:
@@ -270,6 +270,21 @@ async def test_metrics_that_are_gone_are_said_to_be_old(rig: Rig) -> None:
 
     assert state["metrics"] == "stale"
     assert state["troubles"]["metrics"] == "no metrics just now"
+
+
+async def test_what_the_backend_would_not_hear_is_shown(rig: Rig) -> None:
+    async def refuses(proposal: Proposal) -> str:
+        raise InvalidError("that makes no sense")
+
+    rig.backend.propose = refuses  # type: ignore[method-assign]
+    await rig.crash_loop()
+    await rig.run(60)
+
+    async with rig.client() as http:
+        metrics = (await http.get("/metrics")).text
+
+    assert 'aegis_ai_engine_undelivered{state="refused"} 1.0' in metrics
+    assert 'aegis_ai_engine_undelivered{state="waiting"} 0.0' in metrics
 
 
 async def test_a_verification_is_answered_over_http(rig: Rig) -> None:

@@ -130,3 +130,41 @@ async def test_what_waits_outlives_the_process_that_was_told(told: Rig, inbox: I
     await another.backend.tidy()
 
     assert inbox.titles() == [since]
+
+
+async def metric(rig: Rig, name: str) -> float:
+    lines = (await rig.anybody().get("/metrics")).text.splitlines()
+    return next(float(line.removeprefix(name)) for line in lines if line.startswith(f"{name} "))
+
+
+async def test_what_does_not_get_through_is_counted_and_what_waits_is_shown(told: Rig, inbox: Inbox) -> None:
+    inbox.answer = lambda: httpx.Response(503)
+    await storm(told, 0)
+    for _ in range(2):
+        await told.backend.tidy()
+
+    assert await metric(told, "aegis_notification_failures_total") == 2
+    assert await metric(told, 'aegis_notifications_undelivered{state="waiting"}') == 1
+    assert await metric(told, 'aegis_notifications_undelivered{state="refused"}') == 0
+
+    inbox.answer = lambda: httpx.Response(200)
+    await told.backend.tidy()
+    assert await metric(told, "aegis_notification_failures_total") == 2
+    assert await metric(told, 'aegis_notifications_undelivered{state="waiting"}') == 0
+
+
+@pytest.mark.parametrize("status", [400, 413, 422])
+async def test_one_that_the_receiver_refuses_for_good_holds_up_none_behind_it_and_is_shown(
+    told: Rig, inbox: Inbox, status: int
+) -> None:
+    inbox.answer = lambda: httpx.Response(status)
+    await storm(told, 0)
+    await told.backend.tidy()
+
+    inbox.answer = lambda: httpx.Response(200)
+    later = await storm(told, 1)
+    await told.backend.tidy()
+
+    assert inbox.titles() == [later]
+    assert await metric(told, "aegis_notification_failures_total") == 1
+    assert await metric(told, 'aegis_notifications_undelivered{state="refused"}') == 1

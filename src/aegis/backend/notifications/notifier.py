@@ -1,24 +1,28 @@
 """Tell people something once: written down with what it tells of, delivered until it got through."""
 
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import orjson
+from prometheus_client import CollectorRegistry, Counter
 
 from aegis.backend.notifications import repository
 from aegis.backend.notifications.tables import notification_outbox
-from aegis.backend.ports import BackendPorts
+from aegis.backend.ports import BackendPorts, Receiver
 from aegis.contracts.findings import Severity
 from aegis.kit.database import Transaction
-from aegis.kit.outbox import Outbox
+from aegis.kit.outbox import Outbox, Undelivered
 
 QUEUE = "webhook"
 _OUTBOX = Outbox(notification_outbox)
 
 
-@dataclass(frozen=True)
 class Notifier:
-    ports: BackendPorts
+    def __init__(self, ports: BackendPorts, registry: CollectorRegistry) -> None:
+        self.ports = ports
+        self._failures = Counter(
+            "aegis_notification_failures", "Notifications that did not get through at a try.", registry=registry
+        )
 
     async def notify(
         self, tx: Transaction, *, key: str, kind: str, severity: Severity, title: str, detail: dict[str, Any]
@@ -42,4 +46,11 @@ class Notifier:
 
     async def deliver(self) -> None:
         if self.ports.receiver is not None:
-            await _OUTBOX.flush(self.ports.database, {QUEUE: self.ports.receiver.deliver})
+            await _OUTBOX.flush(self.ports.database, {QUEUE: partial(self._send, self.ports.receiver)})
+
+    async def undelivered(self, tx: Transaction) -> Undelivered:
+        return await _OUTBOX.undelivered(tx)
+
+    async def _send(self, receiver: Receiver, body: bytes) -> None:
+        with self._failures.count_exceptions():
+            await receiver.deliver(body)

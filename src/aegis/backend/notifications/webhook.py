@@ -5,10 +5,12 @@ from dataclasses import dataclass
 import httpx
 
 from aegis.kit.clock import Clock
-from aegis.kit.errors import TemporaryError
+from aegis.kit.errors import TemporaryError, UpstreamError
 from aegis.kit.signing import PrivateKey
 
 SIGNATURE_HEADER = "Aegis-Signature"
+_REFUSES_THIS_ONE = frozenset({400, 413, 415, 422})
+"""What a receiver says of the message itself: the same one would be refused again, and hold up all behind it."""
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,12 @@ class WebhookReceiver:
     clock: Clock
 
     async def deliver(self, body: bytes) -> None:
-        """Post it, signed over time and body. Whatever is not a 2xx is tried again: people must hear of it."""
+        """Post it, signed over time and body.
+
+        Raises:
+            UpstreamError: the receiver refuses this very message.
+            TemporaryError: whatever else is not a 2xx is tried again: people must hear of it.
+        """
         at = int(self.clock.now().timestamp())
         signature = self.key.sign(f"{at}.".encode() + body)
         headers = {
@@ -30,5 +37,7 @@ class WebhookReceiver:
             response = await self.http.post(self.url, content=body, headers=headers, timeout=10)
         except httpx.TransportError as error:
             raise TemporaryError(f"the webhook does not answer: {error}") from error
+        if response.status_code in _REFUSES_THIS_ONE:
+            raise UpstreamError(f"the webhook answered {response.status_code}")
         if not response.is_success:
             raise TemporaryError(f"the webhook answered {response.status_code}")
