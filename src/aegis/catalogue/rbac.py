@@ -49,13 +49,17 @@ def rules(needed: Iterable[ApiVerbs]) -> list[dict[str, Any]]:
     ]
 
 
+RULES_OF = {"ai-engine": ai_engine_rules, "executor": executor_rules}
+"""What each service needs that works on a cluster; the Backend touches none."""
+
+
 def manifests(*, namespace: str) -> list[dict[str, Any]]:
-    """Return all that a cluster must hold before the services may work on it; the Backend touches no cluster."""
+    """Return all that a cluster must hold before the services may work on it."""
     found: list[dict[str, Any]] = [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}}]
-    for service, needed in (("ai-engine", ai_engine_rules()), ("executor", executor_rules())):
+    for service, needed in RULES_OF.items():
         found += [
             service_account(service, namespace=namespace),
-            cluster_role(service, needed),
+            cluster_role(service, needed()),
             cluster_role_binding(service, namespace=namespace),
         ]
     return found

@@ -1,17 +1,24 @@
 """The command `aegis doctor`: what is missing on this machine, or between us and a Backend."""
 
+import asyncio
 import importlib.util
 import shutil
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
+from aegis.ai_engine.sources.kubernetes import connect
+from aegis.catalogue import rbac
+from aegis.cli import rights
 from aegis.cli.api import Api, Session, remembered
 from aegis.cli.output import Format, Output, print_rows
+from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
 from aegis.cli.settings import CliSettings
 from aegis.kit.errors import AegisError
 
@@ -29,9 +36,24 @@ class Finding:
     hint: str = ""
 
 
-def doctor(output: Output = Format.TABLE) -> None:
+def doctor(
+    kubeconfig: Annotated[
+        Path | None,
+        typer.Option(
+            help="Ask this cluster what the services may do there. A kubeconfig, or a folder with "
+            "ai-engine.kubeconfig and executor.kubeconfig.",
+        ),
+    ] = None,
+    namespace: Annotated[
+        list[str] | None, typer.Option(help="Ask for this namespace; all of them if not given. May be repeated.")
+    ] = None,
+    output: Output = Format.TABLE,
+) -> None:
     """Look at what Aegis needs here, and say what to do about what is missing. Exits with 1 if something is."""
     looks: list[Callable[[], list[Finding]]] = [_python, _embedded, _kubectl, _ports, _backend]
+    if kubeconfig is not None:
+        refuse_missing(kubeconfig)
+        looks += [partial(_rights, service, kubeconfig, namespace or ()) for service in rbac.RULES_OF]
     findings = [finding for look in looks for finding in look()]
     rows: list[dict[str, Any]] = [
         {"check": one.what, "result": "ok" if one.ok else "missing", "found": one.found, "hint": one.hint}
@@ -87,3 +109,28 @@ def _backend() -> list[Finding]:
     except AegisError as error:
         return [Finding("Backend", False, str(error), error.hint or "is it running?")]
     return [Finding("Backend", True, f"{session.url} is {status}")]
+
+
+def _rights(service: str, kubeconfig: Path, namespaces: Sequence[str]) -> list[Finding]:
+    """One line for each right that a service needs and does not have; one for all where nothing is missing."""
+    needed = rights.needed(rbac.RULES_OF[service](), namespaces)
+
+    async def ask() -> list[rights.Right]:
+        async with connect(str(kubeconfig_of(service, kubeconfig))) as http:
+            return await rights.missing(http, needed)
+
+    try:
+        missing = asyncio.run(ask())
+    except AegisError as error:
+        return [Finding(f"rights of {service}", False, error.message, error.hint or "is the kubeconfig up to date?")]
+    if not missing:
+        return [Finding(f"rights of {service}", True, f"all {len(needed)} that it needs")]
+    return [
+        Finding(
+            f"rights of {service}",
+            False,
+            f"may not {right}",
+            f"add to its role: {right.rule}; `aegis rbac | kubectl apply -f -` adds all of them",
+        )
+        for right in missing
+    ]

@@ -21,7 +21,6 @@ from aegis.simulator.world.process import serve_world
 from aegis.simulator.world.world import World
 
 NAMESPACE = "aegis"
-SERVICES = {"ai-engine": rbac.ai_engine_rules, "executor": rbac.executor_rules}
 
 
 def simulate(
@@ -59,7 +58,7 @@ async def _run(scenario: Path, folder: Path, prometheus_port: int, kubernetes_po
 def _admit(world: World, users: Users) -> None:
     """Give the services what the catalogue says they need, and nothing else."""
     world.store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-    for service, needed in SERVICES.items():
+    for service, needed in rbac.RULES_OF.items():
         users.add(secrets.token_hex(16), service_account(NAMESPACE, service))
         world.store.create(CLUSTERROLES, rbac.cluster_role(service, needed()))
         world.store.create(CLUSTERROLEBINDINGS, rbac.cluster_role_binding(service, namespace=NAMESPACE))

@@ -17,12 +17,12 @@ from aegis.cli.api import log_in, remember
 from aegis.cli.output import console
 from aegis.cli.platform.cluster import SimulatedCluster
 from aegis.cli.platform.databases import Databases
+from aegis.cli.platform.kubeconfigs import refuse_missing
 from aegis.cli.platform.secrets import Secrets
-from aegis.cli.platform.stack import AI_ENGINE, EXECUTOR, Ports, Stack, Surroundings
+from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
 from aegis.kit import embedded
 from aegis.kit.clock import SystemClock
-from aegis.kit.errors import InvalidError
 
 _COMMAND = sys.argv[0]
 """As it was typed: it may not be on PATH."""
@@ -31,8 +31,6 @@ _PODS_TO_SPARE = 2
 _A_MOMENT = timedelta(seconds=0.5)
 _WATCH = f"{_COMMAND} remediations list"
 SEEDS = 10**6
-WITH_CLUSTER = (AI_ENGINE, EXECUTOR)
-"""The services that read or change a cluster."""
 
 
 def up(
@@ -53,21 +51,9 @@ def up(
     A new installation acts on nothing: `aegis resume` lets it, and only where `aegis.dev/mode` says so.
     """
     if kubeconfig is not None:
-        _refuse_missing(kubeconfig)
+        refuse_missing(kubeconfig)
     drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
     asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs))
-
-
-def _refuse_missing(kubeconfig: Path) -> None:
-    wanted = [kubeconfig / f"{service}.kubeconfig" for service in WITH_CLUSTER] if kubeconfig.is_dir() else [kubeconfig]
-    missing = [str(file) for file in wanted if not file.is_file()]
-    if missing:
-        raise InvalidError(
-            f"there is no kubeconfig {', '.join(missing)}",
-            field="--kubeconfig",
-            value=str(kubeconfig),
-            hint="docs/guides/real-cluster.md says how to make one for each service.",
-        )
 
 
 async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float, logs: Path | None) -> None:

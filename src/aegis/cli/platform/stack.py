@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from aegis.cli.platform.kubeconfigs import kubeconfig_of
 from aegis.cli.platform.processes import Process
 from aegis.cli.platform.secrets import Secrets
 from aegis.kit.embedded import free_port
@@ -130,5 +131,4 @@ class Stack:
         }
 
     def _kubeconfig(self, service: str) -> str:
-        given = self._surroundings.kubeconfig
-        return str(given / f"{service}.kubeconfig" if given.is_dir() else given)
+        return str(kubeconfig_of(service, self._surroundings.kubeconfig))

@@ -57,7 +57,6 @@ from aegis.simulator.world.world import World
 CLUSTER = "simulated"
 NAMESPACE = "aegis"
 KINDS: tuple[Kind, ...] = ("backend", "ai-engine", "executor")
-_ACCOUNTS = {"ai-engine": rbac.ai_engine_rules, "executor": rbac.executor_rules}
 _EVERY = {
     "backend.step": 1, "backend.tidy": 30, "ai-engine.step": 5, "ai-engine.exchange": 1,
     "executor.fetch": 1, "executor.step": 1, "executor.monitor": 15,
@@ -132,7 +131,7 @@ class Together:
         self.clock = VirtualClock()
         self.world = World(seed=self.seed, clock=self.clock)
         self.network = Network(self.clock, random.Random(rng.getrandbits(64)))
-        self.tokens = {account: f"token-of-{account}" for account in (*_ACCOUNTS, "admin")}
+        self.tokens = {account: f"token-of-{account}" for account in (*rbac.RULES_OF, "admin")}
         self.users = Users({self.tokens["admin"]: ADMIN})
         self.is_watch_up = True
         self.is_prometheus_up = True
@@ -324,7 +323,7 @@ class Together:
         """Give the services what the catalogue says they need, and nothing else."""
         store = self.world.store
         store.create(NAMESPACES, {"metadata": {"name": NAMESPACE}})
-        for service, needed in _ACCOUNTS.items():
+        for service, needed in rbac.RULES_OF.items():
             self.users.add(self.tokens[service], service_account(NAMESPACE, service))
             store.create(CLUSTERROLES, rbac.cluster_role(service, needed()))
             store.create(CLUSTERROLEBINDINGS, rbac.cluster_role_binding(service, namespace=NAMESPACE))

@@ -1,0 +1,88 @@
+"""What the services may not do on a cluster although they need it, as its API server says."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+
+from aegis.kit.errors import UpstreamError
+
+EVERYWHERE = ""
+_REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
+_AT_ONCE = 8
+_CLUSTER_WIDE = frozenset({"namespaces", "nodes"})
+"""Resources that are in no namespace: a right to them is given for the whole cluster, or not at all."""
+
+
+@dataclass(frozen=True)
+class Right:
+    verb: str
+    group: str
+    resource: str
+    """With its subresource, as in `pods/eviction`."""
+    namespace: str
+
+    def __str__(self) -> str:
+        full = f"{self.resource}.{self.group}" if self.group else self.resource
+        if self.resource in _CLUSTER_WIDE:
+            return f"{self.verb} {full}"
+        return f"{self.verb} {full} in {self.namespace or 'all namespaces'}"
+
+    @property
+    def rule(self) -> str:
+        """The rule that gives it, as a role has it."""
+        group = self.group or '""'
+        return f"{{apiGroups: [{group}], resources: [{self.resource}], verbs: [{self.verb}]}}"
+
+
+def needed(rules: Iterable[dict[str, Any]], namespaces: Sequence[str]) -> list[Right]:
+    """Return what RBAC rules give, right by right: everywhere, or in these namespaces."""
+    return [
+        Right(verb, group, resource, namespace)
+        for rule in rules
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        for namespace in ((EVERYWHERE,) if resource in _CLUSTER_WIDE else namespaces or (EVERYWHERE,))
+    ]
+
+
+async def missing(http: httpx2.AsyncClient, rights: Sequence[Right]) -> list[Right]:
+    """Return those that the API server denies whoever the connection is for.
+
+    Raises:
+        UpstreamError: it does not say.
+    """
+    places = asyncio.Semaphore(_AT_ONCE)
+
+    async def is_given(right: Right) -> bool:
+        async with places:
+            return await _is_given(http, right)
+
+    given = await asyncio.gather(*(is_given(right) for right in rights))
+    return [right for right, is_right_given in zip(rights, given, strict=True) if not is_right_given]
+
+
+async def _is_given(http: httpx2.AsyncClient, right: Right) -> bool:
+    resource, _, subresource = right.resource.partition("/")
+    asked = {
+        "verb": right.verb,
+        "group": right.group,
+        "resource": resource,
+        "subresource": subresource,
+        "namespace": right.namespace,
+    }
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": asked},
+    }
+    try:
+        answer = await http.post(_REVIEWS, json=review)
+    except httpx2.HTTPError as error:
+        raise UpstreamError(f"the API server does not answer: {error!r}") from error
+    if not answer.is_success:
+        raise UpstreamError(f"the API server answers {answer.status_code}: {answer.text[:200]}")
+    return bool(answer.json()["status"]["allowed"])
