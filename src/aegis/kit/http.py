@@ -3,6 +3,7 @@
 import json
 import logging
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
@@ -55,6 +56,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     },
 }
 """What every operation may answer besides success, for an app's OpenAPI."""
+PROCESS_HEADER = "Aegis-Process"
+"""Says which process answers, so that whoever started one is not taken in by another on its port."""
 SHOWN_MAX = 200
 HIDDEN = "(hidden)"
 _SECRETS = ("password", "token", "secret", "signature")
@@ -66,6 +69,11 @@ _BY_STATUS: dict[int, type[AegisError]] = {
     422: InvalidError,
     429: TooManyError,
 }
+
+
+def this_process() -> list[tuple[str, str]]:
+    """Return the headers that a server of ours sends with every answer."""
+    return [(PROCESS_HEADER, str(os.getpid()))]
 
 
 def add_problem_details(app: FastAPI) -> None:

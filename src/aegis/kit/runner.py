@@ -13,6 +13,7 @@ import uvicorn
 
 from aegis.kit.clock import Clock
 from aegis.kit.errors import TemporaryError
+from aegis.kit.http import this_process
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,10 @@ async def run_service(
     app: Any, *, host: str, port: int, clock: Clock, loops: Sequence[Loop], close: Callable[[], Awaitable[None]]
 ) -> None:
     """Serve and loop until SIGTERM or SIGINT; then finish the steps under way and `close`."""
-    server = _Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False, lifespan="off"))
+    config = uvicorn.Config(
+        app, host=host, port=port, log_config=None, access_log=False, lifespan="off", headers=this_process()
+    )
+    server = _Server(config)
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)

@@ -12,6 +12,7 @@ import httpx
 
 from aegis.kit.clock import SystemClock
 from aegis.kit.errors import UpstreamError
+from aegis.kit.http import PROCESS_HEADER
 
 READY_WITHIN_S = 60.0
 STOP_WITHIN_S = 12.0
@@ -43,22 +44,22 @@ class Process:
             )
 
     async def ready(self, url: str) -> None:
-        """Wait until the address answers with success.
+        """Wait until this very process answers with success at the address.
 
         Raises:
-            UpstreamError: it ended, or took too long; with the end of its log.
+            UpstreamError: it ended, or took too long; with the end of its log, and whether another one answers.
         """
         loop = asyncio.get_running_loop()
         deadline = loop.time() + READY_WITHIN_S
         async with httpx.AsyncClient(timeout=2) as http:
             while True:
-                try:
-                    if (await http.get(url)).is_success:
-                        return
-                except httpx.TransportError:
-                    pass
+                answer = await _answer(http, url)
+                is_ours = answer is not None and answer.headers.get(PROCESS_HEADER) == str(self.pid)
+                if answer is not None and is_ours and answer.is_success:
+                    return
                 if not self.is_running or loop.time() > deadline:
-                    raise UpstreamError(f"{self.name} did not start; the end of {self.log}:\n{self.tail()}")
+                    why = f"another process answers at {url}; " if answer is not None and not is_ours else ""
+                    raise UpstreamError(f"{self.name} did not start; {why}the end of {self.log}:\n{self.tail()}")
                 await SystemClock().sleep(_A_MOMENT)
 
     @property
@@ -87,3 +88,10 @@ class Process:
 
     def tail(self, characters: int = 3000) -> str:
         return self.log.read_text(errors="replace")[-characters:] if self.log.exists() else ""
+
+
+async def _answer(http: httpx.AsyncClient, url: str) -> httpx.Response | None:
+    try:
+        return await http.get(url)
+    except httpx.TransportError:
+        return None  # it does not listen yet

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import uvicorn
 from starlette.applications import Starlette
 
+from aegis.kit.http import this_process
 from aegis.simulator.kubernetes.server import ApiServer, create_app
 from aegis.simulator.kubernetes.serving import GuestServer, Served, serving
 from aegis.simulator.kubernetes.users import Users
@@ -58,7 +59,12 @@ async def serving_world(
     listening = socket.create_server((host, prometheus_port))
     url = f"http://{host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
-        world_app(world), log_level="error", access_log=False, lifespan="off", timeout_graceful_shutdown=1
+        world_app(world),
+        log_level="error",
+        access_log=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        headers=this_process(),
     )
     server = GuestServer(config)
     stopped = asyncio.Event()
