@@ -10,9 +10,9 @@ from pathlib import Path
 from aegis.cli.demo.play import Play
 from aegis.cli.demo.stage import Stage, Theatre
 from aegis.cli.demo.story import load_story
-from aegis.cli.platform.databases import Databases
 from aegis.cli.platform.stack import Ports
 from aegis.kit import embedded
+from aegis.simulator.together.databases import Databases
 
 STORIES = ("01-bad-revision", "06-storm")
 GOAL_MIB = 256

@@ -16,13 +16,13 @@ import typer
 from aegis.cli.api import log_in, remember
 from aegis.cli.output import console
 from aegis.cli.platform.cluster import SimulatedCluster
-from aegis.cli.platform.databases import Databases
 from aegis.cli.platform.kubeconfigs import refuse_missing
 from aegis.cli.platform.secrets import Secrets
 from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
 from aegis.kit import embedded
 from aegis.kit.clock import SystemClock
+from aegis.simulator.together.databases import Databases
 
 _COMMAND = sys.argv[0]
 """As it was typed: it may not be on PATH."""

@@ -17,10 +17,10 @@ from aegis.cli.demo.show import document_of, print_problems, table_of
 from aegis.cli.demo.stage import Stage, Theatre
 from aegis.cli.demo.story import Story, find_stories
 from aegis.cli.output import Format, Output, console, errors, print_json
-from aegis.cli.platform.databases import Databases
 from aegis.cli.platform.stack import Ports
 from aegis.kit import embedded
 from aegis.kit.errors import InvalidError
+from aegis.simulator.together.databases import Databases
 
 SEEDS = 10**6
 

@@ -9,13 +9,13 @@ from typing import Any
 from aegis.cli.api import Api, Session, log_in
 from aegis.cli.demo.story import Story
 from aegis.cli.platform.cluster import SimulatedCluster
-from aegis.cli.platform.databases import Databases
 from aegis.cli.platform.secrets import Secrets
 from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.kit.clock import Clock, clock_from
 from aegis.kit.errors import UpstreamError
 from aegis.kit.pace import Pace
 from aegis.policy.rules import parse_policy
+from aegis.simulator.together.databases import Databases
 
 WELL_WITHIN_S = 600.0
 """Of the story's clock: a fresh cluster must be up and healthy by then."""
