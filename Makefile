@@ -29,8 +29,9 @@ demo: $(STAMP)  ## Break a simulated cluster in several ways, and watch Aegis he
 up: $(STAMP)  ## Keep Aegis running on a simulated cluster; KUBECONFIG_FILE=… puts it on a real one
 	@$(BIN)/aegis up $(if $(KUBECONFIG_FILE),--kubeconfig $(KUBECONFIG_FILE))
 
-cluster: $(STAMP)  ## Start a real Kubernetes node here (root on Linux); CONTROL_PLANE_ONLY=1 without the node
-	@$(BIN)/python -m testbed up $(if $(CONTROL_PLANE_ONLY),--control-plane-only)
+cluster: $(STAMP)  ## Start a real Kubernetes node here (root on Linux); RELEASE=1.28, KWOK_NODES=5, CONTROL_PLANE_ONLY=1
+	@$(BIN)/python -m testbed up $(if $(RELEASE),--release $(RELEASE)) $(if $(KWOK_NODES),--kwok-nodes $(KWOK_NODES)) \
+	  $(if $(CONTROL_PLANE_ONLY),--control-plane-only)
 
 cluster-down: $(STAMP)  ## Take it down, and leave the machine as it was
 	@$(BIN)/python -m testbed down

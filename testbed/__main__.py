@@ -2,31 +2,70 @@
 
 import argparse
 import fcntl
+import hashlib
 import shutil
 import sys
 import time
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import control_plane, machine, node
+from testbed import addons, control_plane, kwok, machine, node
 from testbed.certificates import make_certificates
 from testbed.errors import TestbedError
-from testbed.images import ensure_images
-from testbed.layout import Cache, State
+from testbed.images import ensure_base_images, ensure_program_images
+from testbed.layout import PROMETHEUS, Cache, State
 from testbed.programs import (
+    ADDONS,
     CONTROL_PLANE,
+    COREDNS,
+    ETCD,
+    KUBE_ROUTER,
     KUBECTL,
+    KWOK,
+    METRICS_SERVER,
     NODE,
-    ensure_etcd,
-    ensure_kubernetes,
+    PROVISIONER,
+    RELEASES,
+    VOLUMES,
+    Release,
     ensure_packages,
-    module_hash,
+    ensure_programs,
+    ensure_prometheus,
     refuse_elsewhere,
 )
 
 CACHE = Path.home() / ".cache" / "aegis-testbed"
 STATE = Path.home() / ".local" / "state" / "aegis-testbed"
 LOG_LINES = 15
+KWOK_NODES_MOST = 1000
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the cluster should be."""
+
+    release: Release
+    with_node: bool
+    kwok_nodes: int
+
+    def __str__(self) -> str:
+        parts = ["control plane", *(["one node, add-ons"] if self.with_node else [])]
+        if self.kwok_nodes:
+            parts.append(f"{self.kwok_nodes} pretend nodes")
+        return f"Kubernetes {self.release.version}: {', '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """Where that is which a cluster is made of."""
+
+    kubernetes: Path
+    addons: Path
+    image_store: Path | None
+    prometheus: Path | None
+    kwok_stages: Path | None
 
 
 class Testbed:
@@ -36,44 +75,73 @@ class Testbed:
         self._cache = cache
         self._state = state
 
-    def build(self, *, with_node: bool) -> tuple[Path, Path, Path | None]:
-        """Make sure that every program and image is there; return programs, etcd and images."""
-        ensure_packages(tell, node=with_node)
-        etcd = ensure_etcd(self._cache, tell)
-        images = ensure_images(self._cache, tell) if with_node else None
-        names = (KUBECTL, *CONTROL_PLANE, *(NODE if with_node else ()))
-        return ensure_kubernetes(self._cache, names, tell), etcd, images
+    def build(self, wanted: Wanted) -> Built:
+        """Make sure that everything is there which the cluster is made of."""
+        cache = self._cache
+        ensure_packages(tell, node=wanted.with_node)
+        in_pods = (COREDNS, METRICS_SERVER)
+        beside = [ETCD, *([KUBE_ROUTER, *in_pods] if wanted.with_node else []), *([KWOK] if wanted.kwok_nodes else [])]
+        kubernetes = (KUBECTL, *CONTROL_PLANE, *(NODE if wanted.with_node else ()))
+        programs = ensure_programs(cache, ADDONS, beside, tell)
+        store = None
+        if wanted.with_node:
+            volumes = ensure_programs(cache, VOLUMES, [PROVISIONER], tell)
+            of_pods = {**{name: programs / name for name in in_pods}, PROVISIONER: volumes / PROVISIONER}
+            base = ensure_base_images(cache, tell)
+            own = ensure_program_images(cache, f"{ADDONS.key()}-{VOLUMES.key()}", of_pods, tell)
+            key = hashlib.sha256(f"{base.name} {own.name}".encode()).hexdigest()[:16]
+            store = node.ensure_image_store(cache, key, [base, own], tell)
+        return Built(
+            kubernetes=ensure_programs(cache, wanted.release.module, kubernetes, tell),
+            addons=programs,
+            image_store=store,
+            prometheus=ensure_prometheus(cache, tell) if wanted.with_node else None,
+            kwok_stages=kwok.ensure_stages(cache) if wanted.kwok_nodes else None,
+        )
 
-    def up(self, *, with_node: bool) -> None:
+    def up(self, wanted: Wanted) -> None:
         """Build what is missing and start; a start that fails half-way leaves nothing behind but its logs."""
         if machine.is_up(self._state):
+            self._refuse_another(wanted)
             tell("it is up already")
-            self._say_how_to_use()
+            self._say_how_to_use(wanted)
             return
-        programs, etcd, images = self.build(with_node=with_node)
+        built = self.build(wanted)
         began = time.monotonic()
         self.down()
         self._state.logs.mkdir(parents=True)
         try:
-            self._start(programs, etcd, images)
+            self._start(wanted, built)
         except (TestbedError, OSError, KeyboardInterrupt):
             self.logs(None)
             self.down(keep_logs=True)
             raise
-        tell(f"up in {time.monotonic() - began:.1f} s: {'one node' if with_node else 'control plane only'}")
-        self._say_how_to_use()
+        tell(f"up in {time.monotonic() - began:.1f} s: {wanted}")
+        self._say_how_to_use(wanted)
 
-    def _start(self, programs: Path, etcd: Path, images: Path | None) -> None:
-        make_certificates(self._state)
-        control_plane.write_audit_policy(self._state)
-        machine.begin(self._state)
+    def _start(self, wanted: Wanted, built: Built) -> None:
+        state, kubectl = self._state, built.kubernetes / KUBECTL
+        state.release.write_text(str(wanted))
+        make_certificates(state)
+        control_plane.write_audit_policy(state)
+        machine.begin(state)
         with ThreadPoolExecutor() as pool:
-            loading = pool.submit(node.start_containerd, self._state, images) if images is not None else None
-            control_plane.start(self._state, programs, etcd)
+            store = built.image_store
+            loading = pool.submit(node.start_containerd, state, store) if store is not None else None
+            control_plane.start(state, built.kubernetes, built.addons / ETCD)
             if loading is not None:
+                addons.apply(state, kubectl)
                 loading.result()
-        if images is not None:
-            node.start_kubelet(self._state, programs, programs / KUBECTL)
+        if built.prometheus is not None:
+            node.start_kubelet(state, built.kubernetes, wanted.release)
+            addons.start(state, built.addons, built.prometheus)
+        if built.kwok_stages is not None:
+            kwok.start(state, built.addons, kubectl, built.kwok_stages, wanted.kwok_nodes)
+
+    def _refuse_another(self, wanted: Wanted) -> None:
+        running = self._state.release.read_text()
+        if running != str(wanted):
+            raise TestbedError(f"this one is up: {running}. Take it down first: `make cluster-down`")
 
     def down(self, *, keep_logs: bool = False) -> None:
         """Leave the machine as it was, whatever state the cluster is in."""
@@ -89,46 +157,71 @@ class Testbed:
 
     def logs(self, name: str | None) -> None:
         """Print one program's log, or the end of each."""
-        found = sorted(self._state.logs.glob("*.log")) if self._state.logs.is_dir() else []
-        if name is not None:
-            found = [log for log in found if log.stem == name]
+        found = [(one, log) for one, log in self._logs() if name in (None, one)]
         if not found:
             raise TestbedError(f"there is no log{f' of {name}' if name else ''} in {self._state.logs}")
-        for log in found:
+        for one, log in found:
             lines = log.read_text(errors="replace").splitlines()
             shown = lines if name is not None else lines[-LOG_LINES:]
-            print(f"== {log}", *shown, sep="\n")
+            print(f"== {one}: {log}", *shown, sep="\n")
 
-    def _say_how_to_use(self) -> None:
+    def _logs(self) -> Iterator[tuple[str, Path]]:
+        """Yield the log of each program, and of each add-on's container, newest last."""
+        for log in sorted(self._state.logs.glob("*.log")):
+            yield log.stem, log
+        for addon in ("kube-system_*", "local-path-storage_*"):
+            for log in sorted(self._state.pod_logs.glob(f"{addon}/*/*.log")):
+                yield log.parent.name, log
+
+    def _say_how_to_use(self, wanted: Wanted) -> None:
         print(f"export KUBECONFIG={self._state.kubeconfig('admin')}")
         if shutil.which(KUBECTL) is None:
-            print(f"export PATH={self._cache.programs(module_hash())}:$PATH  # there is no other kubectl here")
+            programs = self._cache.programs(wanted.release.module.key())
+            print(f"export PATH={programs}:$PATH  # there is no other kubectl here")
+        if wanted.with_node:
+            print(f"export PROMETHEUS={PROMETHEUS}")
 
 
 def tell(message: str) -> None:
     print(f"testbed: {message}", file=sys.stderr, flush=True)
 
 
-def main() -> int:
+def parse(arguments: Sequence[str]) -> tuple[str, str | None, Wanted]:
+    """Return the command, the program that it is about, and what the cluster should be."""
     parser = argparse.ArgumentParser(prog="testbed", description="A real Kubernetes node on this machine.")
     parser.add_argument("command", choices=("up", "down", "logs", "build"))
     parser.add_argument("name", nargs="?", help="logs: of this program, whole")
+    parser.add_argument("--release", choices=list(RELEASES), default=next(iter(RELEASES)), help="of Kubernetes")
     parser.add_argument("--control-plane-only", action="store_true", help="no node: pods are never run")
-    given = parser.parse_args()
+    parser.add_argument("--kwok-nodes", type=_count, default=0, metavar="N", help="pretend nodes beside it")
+    given = parser.parse_args(arguments)
+    wanted = Wanted(RELEASES[given.release], not given.control_plane_only, given.kwok_nodes)
+    return given.command, given.name, wanted
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 0 <= count <= KWOK_NODES_MOST:
+        raise argparse.ArgumentTypeError(f"0 to {KWOK_NODES_MOST} nodes")
+    return count
+
+
+def main() -> int:
+    command, name, wanted = parse(sys.argv[1:])
     testbed = Testbed(Cache(CACHE), State(STATE))
     try:
-        if given.command == "logs":
-            testbed.logs(given.name)
+        if command == "logs":
+            testbed.logs(name)
             return 0
         refuse_elsewhere()
         CACHE.mkdir(parents=True, exist_ok=True)
         with (CACHE / "lock").open("w") as lock:
             # Two at once would start what the other is taking down.
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if given.command == "up":
-                testbed.up(with_node=not given.control_plane_only)
-            elif given.command == "build":
-                testbed.build(with_node=not given.control_plane_only)
+            if command == "up":
+                testbed.up(wanted)
+            elif command == "build":
+                testbed.build(wanted)
             else:
                 testbed.down()
     except TestbedError as error:

@@ -43,9 +43,12 @@ SUBJECTS = {
     "controller-manager": Subject("system:kube-controller-manager"),
     "scheduler": Subject("system:kube-scheduler"),
     "proxy": Subject("system:kube-proxy"),
+    "kube-router": Subject("kube-router"),
+    "monitoring": Subject("monitoring"),
+    "kwok": Subject("kwok", group="system:masters"),  # it plays every part of its nodes and pods
     NODE: Subject(f"system:node:{NODE}", group="system:nodes", hosts=(NODE, NODE_ADDRESS)),
 }
-KUBECONFIGS = ("admin", "controller-manager", "scheduler", "proxy", NODE)
+KUBECONFIGS = ("admin", "controller-manager", "scheduler", "proxy", "kube-router", "monitoring", "kwok", NODE)
 
 
 class Authority:

@@ -1,17 +1,10 @@
 """etcd, API server, controller manager and scheduler: how they are started, and when they are ready."""
 
-import ssl
-import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 
-from testbed import machine
-from testbed.errors import TestbedError
-from testbed.layout import API_SERVER, NODE_ADDRESS, PODS, SERVICES, State
+from testbed import api, machine
+from testbed.layout import NODE_ADDRESS, PODS, SERVICES, State
 
-READY_WITHIN_S = 60.0
-A_MOMENT_S = 0.1
 ETCD_URL = "http://127.0.0.1:2379"
 PEER_URL = "http://127.0.0.1:2380"
 
@@ -23,22 +16,7 @@ def start(state: State, programs: Path, etcd: Path) -> None:
     machine.start(state, "kube-controller-manager", [programs / "kube-controller-manager", *_controller_manager(state)])
     scheduler = [f"--kubeconfig={state.kubeconfig('scheduler')}", "--leader-elect=false"]
     machine.start(state, "kube-scheduler", [programs / "kube-scheduler", *scheduler])
-    wait_until_ready(state)
-
-
-def wait_until_ready(state: State) -> None:
-    """Ask the API server until it says that it is ready."""
-    certificates = state.certificates
-    tls = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
-    tls.load_cert_chain(certificates / "admin.crt", certificates / "admin.key")
-    until = time.monotonic() + READY_WITHIN_S
-    while time.monotonic() < until:
-        try:
-            with urllib.request.urlopen(f"{API_SERVER}/readyz", context=tls, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(A_MOMENT_S)
-    raise TestbedError(f"the API server is not ready after {READY_WITHIN_S:.0f} s: `make cluster-logs` shows why")
+    api.wait_until(lambda: api.get(state, "/readyz"), "the API server is not ready")
 
 
 def _etcd() -> list[str]:

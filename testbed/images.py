@@ -1,11 +1,12 @@
-"""Container images without a registry or a builder: a Debian root made by debootstrap, in an archive."""
+"""Container images without a registry or a builder: a Debian root by debootstrap, or one program and nothing else."""
 
 import hashlib
 import io
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BLOCK = 1 << 20
 
 
-def ensure_images(cache: Cache, tell: Callable[[str], None]) -> Path:
+@dataclass(frozen=True)
+class Image:
+    name: str
+    layer: Path
+    entrypoint: Sequence[str] | None = None
+
+
+def ensure_base_images(cache: Cache, tell: Callable[[str], None]) -> Path:
     """Make the archive of the base image, and of the pause image on the same layer, if it is not there."""
     recipe = hashlib.sha256(json.dumps([SUITE, PACKAGES, LEFT_OUT, BASE_IMAGE, PAUSE_IMAGE]).encode()).hexdigest()
     archive = cache.images / f"base-{recipe[:16]}.tar"
@@ -33,22 +41,49 @@ def ensure_images(cache: Cache, tell: Callable[[str], None]) -> Path:
         left_out = [f"--exclude=./{name}/*" for name in LEFT_OUT]
         run(["tar", "--directory", str(root), *left_out, "--create", "--file", str(layer), "."])
         unfinished = Path(folder) / archive.name
-        write_archive(unfinished, layer, {BASE_IMAGE: None, PAUSE_IMAGE: ["/bin/sleep", "infinity"]})
+        write_archive(unfinished, [Image(BASE_IMAGE, layer), Image(PAUSE_IMAGE, layer, ["/bin/sleep", "infinity"])])
         unfinished.rename(archive)
     return archive
 
 
-def write_archive(archive: Path, layer: Path, entrypoints: dict[str, list[str] | None]) -> None:
-    """Write images that share one layer: each name with its entrypoint."""
-    digest = _digest(layer)
+def ensure_program_images(cache: Cache, key: str, programs: Mapping[str, Path], tell: Callable[[str], None]) -> Path:
+    """Make the archive with an image of each program; the key says which builds they are."""
+    archive = cache.images / f"programs-{key}.tar"
+    if archive.is_file():
+        return archive
+    tell(f"making the images of {', '.join(programs)}")
+    cache.images.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
+        images = []
+        for name, program in programs.items():
+            layer = Path(folder) / f"{name}.tar"
+            with tarfile.open(layer, "w") as tar:
+                tar.add(program, arcname=name)
+            images.append(Image(program_image(name), layer, [f"/{name}"]))
+        unfinished = Path(folder) / archive.name
+        write_archive(unfinished, images)
+        unfinished.rename(archive)
+    return archive
+
+
+def program_image(name: str) -> str:
+    """The image's name in `manifests/addons`. What is on the node already is never pulled."""
+    return f"localhost/{name}:testbed"
+
+
+def write_archive(archive: Path, images: Sequence[Image]) -> None:
+    """Write images of one layer each; a layer that several have is written once."""
+    digests = {layer: _digest(layer) for layer in {image.layer: None for image in images}}
     manifest: list[dict[str, Any]] = []
     with tarfile.open(archive, "w") as tar:
-        tar.add(layer, arcname=f"{digest}/layer.tar")
-        for name, entrypoint in entrypoints.items():
-            config = json.dumps(_config(digest, entrypoint)).encode()
+        for layer, digest in digests.items():
+            tar.add(layer, arcname=f"{digest}/layer.tar")
+        for image in images:
+            digest = digests[image.layer]
+            config = json.dumps(_config(digest, image.entrypoint)).encode()
             config_name = f"{hashlib.sha256(config).hexdigest()}.json"
             _add(tar, config_name, config)
-            manifest.append({"Config": config_name, "RepoTags": [name], "Layers": [f"{digest}/layer.tar"]})
+            manifest.append({"Config": config_name, "RepoTags": [image.name], "Layers": [f"{digest}/layer.tar"]})
         _add(tar, "manifest.json", json.dumps(manifest).encode())
 
 

@@ -10,11 +10,15 @@ HOST_ADDRESS = "10.99.0.254"
 LINK_PREFIX = 24
 SERVICES = "10.96.0.0/16"
 FIRST_SERVICE_ADDRESS = "10.96.0.1"
+PROMETHEUS = f"http://{NODE_ADDRESS}:9090"
+STATE_METRICS = "127.0.0.1:9091"
+KUBELET_PORT = 10250
 DNS_ADDRESS = "10.96.0.10"
 PODS = "10.244.0.0/16"
 NODE_PODS = "10.244.0.0/24"
 API_SERVER = f"https://{NODE_ADDRESS}:6443"
 HOST_LINK = "aegis-testbed"
+POD_BRIDGE = "cni0"
 CGROUP = "aegis-testbed"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
@@ -29,15 +33,20 @@ class Cache:
     folder: Path
 
     @property
-    def etcd(self) -> Path:
-        return self.folder / "etcd"
+    def prometheus(self) -> Path:
+        """What Debian's package holds, laid out as it would be under /."""
+        return self.folder / "prometheus"
 
     @property
     def images(self) -> Path:
         return self.folder / "images"
 
-    def programs(self, module_hash: str) -> Path:
-        return self.folder / f"programs-{module_hash}"
+    def image_store(self, key: str) -> Path:
+        """The folder of a containerd with the images and nothing else."""
+        return self.folder / f"containerd-{key}"
+
+    def programs(self, key: str) -> Path:
+        return self.folder / f"programs-{key}"
 
 
 @dataclass(frozen=True)
@@ -52,6 +61,11 @@ class State:
         return self.folder / "kernel-settings.json"
 
     @property
+    def release(self) -> Path:
+        """Which Kubernetes it is."""
+        return self.folder / "release"
+
+    @property
     def logs(self) -> Path:
         return self.folder / "logs"
 
@@ -63,6 +77,18 @@ class State:
     def var(self) -> Path:
         """The node's own /var."""
         return self.folder / "var"
+
+    @property
+    def recording_rules(self) -> Path:
+        return self.folder / "recording-rules.yaml"
+
+    @property
+    def containerd(self) -> Path:
+        return self.var / "lib" / "containerd"
+
+    @property
+    def pod_logs(self) -> Path:
+        return self.var / "log" / "pods"
 
     @property
     def network_plugins(self) -> Path:

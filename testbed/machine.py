@@ -17,7 +17,18 @@ from pathlib import Path
 
 from testbed import commands
 from testbed.errors import TestbedError
-from testbed.layout import CGROUP, HERE, HOST_ADDRESS, HOST_LINK, LINK_PREFIX, NODE_ADDRESS, PODS, SERVICES, State
+from testbed.layout import (
+    CGROUP,
+    HERE,
+    HOST_ADDRESS,
+    HOST_LINK,
+    LINK_PREFIX,
+    NODE_ADDRESS,
+    POD_BRIDGE,
+    PODS,
+    SERVICES,
+    State,
+)
 
 KERNEL_SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 """What the kubelet sets for the whole machine."""
@@ -69,8 +80,7 @@ def end(state: State) -> None:
     if state.settings_before.is_file():
         for name, value in json.loads(state.settings_before.read_text()).items():
             (Path("/proc/sys") / name).write_text(value)
-    if (Path("/sys/class/net") / HOST_LINK).exists():
-        commands.run(["ip", "link", "delete", HOST_LINK])
+    _remove_link()
 
 
 def _enter(state: State) -> list[str]:
@@ -127,9 +137,23 @@ def _link(holder: int) -> None:
     commands.run([*inside, "ip", "link", "set", "eth0", "up"])
     # The packet needs a way before the node's own rules give it its true destination.
     commands.run([*inside, "ip", "route", "add", SERVICES, "via", HOST_ADDRESS])
+    # Before kube-proxy knows a service, a packet of a pod to it must be refused: one that got lost would be remembered,
+    # and its repetitions would get lost as well, for half a minute.
+    commands.run([*inside, "ip", "rule", "add", "iif", POD_BRIDGE, "to", SERVICES, "unreachable"])
     commands.run([*inside, "sysctl", "--quiet", "--write", "net.ipv4.ip_forward=1"])
     for network in (SERVICES, PODS):
         commands.run(["ip", "route", "replace", network, "via", NODE_ADDRESS])
+
+
+def _remove_link() -> None:
+    """The kernel removes the link with its other end's namespace, in its own time: perhaps just now."""
+    link = Path("/sys/class/net") / HOST_LINK
+    try:
+        if link.exists():
+            commands.run(["ip", "link", "delete", HOST_LINK])
+    except TestbedError:
+        if link.exists():
+            raise
 
 
 def _own_folders(state: State) -> None:

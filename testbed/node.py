@@ -2,11 +2,11 @@
 
 import json
 import shutil
-import time
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from testbed import commands, machine
+from testbed import api, commands, machine
 from testbed.errors import TestbedError
 from testbed.layout import (
     CGROUP,
@@ -16,30 +16,61 @@ from testbed.layout import (
     NODE_ADDRESS,
     NODE_PODS,
     PAUSE_IMAGE,
+    POD_BRIDGE,
     PODS,
+    Cache,
     State,
 )
+from testbed.programs import Release
 
-READY_WITHIN_S = 90.0
-A_MOMENT_S = 0.1
+FAIL_CGROUP_V1_SINCE = 31
 
 
-def start_containerd(state: State, archive: Path) -> None:
-    """Start containerd and load the images. It needs nothing of the control plane."""
+def ensure_image_store(cache: Cache, key: str, archives: Sequence[Path], tell: Callable[[str], None]) -> Path:
+    """Import the images once into a containerd that holds nothing else, and keep its folder."""
+    store = cache.image_store(key)
+    if store.is_dir():
+        return store
+    tell("importing the images (once)")
+    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
+        state = State(Path(folder))
+        state.logs.mkdir()
+        machine.begin(state)
+        try:
+            _run_containerd(state)
+            for archive in archives:
+                machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", archive)
+        finally:
+            machine.end(state)
+        state.containerd.rename(store)
+    return store
+
+
+def start_containerd(state: State, store: Path) -> None:
+    """Start containerd with the images. It needs nothing of the control plane."""
+    # Images never change, so links do; containerd's databases do change.
+    commands.run(["cp", "--archive", "--link", store, state.containerd])
+    for database in store.glob("*/*.db"):
+        own = state.containerd / database.relative_to(store)
+        own.unlink()
+        shutil.copy(database, own)
+    _run_containerd(state)
+
+
+def _run_containerd(state: State) -> None:
     state.network_plugins.mkdir()
     (state.network_plugins / "10-bridge.conflist").write_text(json.dumps(_bridge()))
     config = state.folder / "containerd.toml"
     config.write_text(_containerd(state))
     machine.start(state, "containerd", [_program("containerd"), "--config", config])
-    _wait(lambda: machine.run(state, "ctr", "version"), "containerd does not answer")
-    machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", archive)
+    api.wait_until(lambda: machine.run(state, "ctr", "version"), "containerd does not answer")
 
 
-def start_kubelet(state: State, programs: Path, kubectl: Path) -> None:
+def start_kubelet(state: State, programs: Path, release: Release) -> None:
     """Start kubelet and kube-proxy, and wait until the node is ready."""
     config, resolver = state.folder / "kubelet.yaml", state.folder / "resolv.conf"
     resolver.touch()
-    config.write_text(json.dumps(_kubelet(state, resolver)))
+    config.write_text(json.dumps(kubelet_config(state, resolver, release)))
     machine.start(
         state,
         "kubelet",
@@ -53,27 +84,7 @@ def start_kubelet(state: State, programs: Path, kubectl: Path) -> None:
          f"--cluster-cidr={PODS}", f"--hostname-override={NODE}",
          "--conntrack-max-per-core=0"],  # a setting of the whole machine: not ours to change
     )  # fmt: skip
-    ask: list[str | Path] = [kubectl, f"--kubeconfig={state.kubeconfig('admin')}", "get", "node", NODE, "--output"]
-    ready = "jsonpath={.status.conditions[?(@.type=='Ready')].status}"
-
-    def is_ready() -> None:
-        if commands.run([*ask, ready]).strip() != "True":
-            raise TestbedError(f"{NODE} is not Ready")
-
-    _wait(is_ready, "the node is not Ready")
-
-
-def _wait(attempt: Callable[[], object], complaint: str) -> None:
-    until = time.monotonic() + READY_WITHIN_S
-    while True:
-        try:
-            attempt()
-        except TestbedError as error:
-            if time.monotonic() > until:
-                raise TestbedError(f"{complaint} after {READY_WITHIN_S:.0f} s ({error})") from error
-            time.sleep(A_MOMENT_S)
-        else:
-            return
+    api.wait_until_condition(state, f"/api/v1/nodes/{NODE}", "Ready")
 
 
 def _program(name: str) -> str:
@@ -106,17 +117,16 @@ def _bridge() -> dict[str, object]:
         "ranges": [[{"subnet": NODE_PODS}]],
         "routes": [{"dst": "0.0.0.0/0"}],
     }
-    bridge = {"type": "bridge", "bridge": "cni0", "isGateway": True, "ipMasq": True, "hairpinMode": True}
+    bridge = {"type": "bridge", "bridge": POD_BRIDGE, "isGateway": True, "ipMasq": True, "hairpinMode": True}
     ports = {"type": "portmap", "capabilities": {"portMappings": True}}
     return {"cniVersion": "1.0.0", "name": "testbed", "plugins": [{**bridge, "ipam": addresses}, ports]}
 
 
-def _kubelet(state: State, resolver: Path) -> dict[str, object]:
+def kubelet_config(state: State, resolver: Path, release: Release) -> dict[str, object]:
     certificates = state.certificates
-    return {
+    config: dict[str, object] = {
         "apiVersion": "kubelet.config.k8s.io/v1beta1",
         "kind": "KubeletConfiguration",
-        "failCgroupV1": False,  # version 1 is refused by default since 1.35
         "cgroupDriver": "cgroupfs",
         "cgroupRoot": f"/{CGROUP}",
         "containerRuntimeEndpoint": f"unix://{CONTAINERD_SOCKET}",
@@ -136,3 +146,6 @@ def _kubelet(state: State, resolver: Path) -> dict[str, object]:
         "tlsPrivateKeyFile": f"{certificates}/{NODE}.key",
         "nodeStatusUpdateFrequency": "4s",
     }
+    if release.minor >= FAIL_CGROUP_V1_SINCE:
+        config["failCgroupV1"] = False  # version 1 is refused by default since 1.35
+    return config

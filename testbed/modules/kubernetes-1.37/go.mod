@@ -1,4 +1,4 @@
-module aegis.dev/testbed
+module aegis.dev/testbed/kubernetes-1.37
 
 go 1.26.0
 
