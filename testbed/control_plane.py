@@ -88,4 +88,7 @@ def _controller_manager(state: State) -> list[str]:
         "--allocate-node-cidrs=true",
         f"--cluster-cidr={PODS}",
         "--horizontal-pod-autoscaler-sync-period=5s",
+        # As it is otherwise, it waits for itself for five seconds until all its controllers have their tokens.
+        "--kube-api-qps=200",
+        "--kube-api-burst=400",
     ]
