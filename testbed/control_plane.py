@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from testbed import api, machine
-from testbed.layout import NODE_ADDRESS, PODS, SERVICES, State
+from testbed.layout import NODE_ADDRESS, SERVICES, State
 
 ETCD_URL = "http://127.0.0.1:2379"
 PEER_URL = "http://127.0.0.1:2380"
@@ -85,8 +85,6 @@ def _controller_manager(state: State) -> list[str]:
         f"--cluster-signing-key-file={certificates}/ca.key",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
-        "--allocate-node-cidrs=true",
-        f"--cluster-cidr={PODS}",
         "--horizontal-pod-autoscaler-sync-period=5s",
         # As it is otherwise, it waits for itself for five seconds until all its controllers have their tokens.
         "--kube-api-qps=200",
