@@ -13,13 +13,13 @@ from typing import Annotated, Any
 
 import typer
 
-from aegis.ai_engine.sources.kubernetes import connect
 from aegis.catalogue import rbac
 from aegis.cli import rights
 from aegis.cli.api import Api, Session, remembered
 from aegis.cli.output import Format, Output, print_rows
 from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
 from aegis.cli.settings import CliSettings
+from aegis.clients.kubernetes import connect
 from aegis.kit.errors import AegisError
 
 OLDEST_PYTHON = (3, 11)
