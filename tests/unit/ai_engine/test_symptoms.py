@@ -1,6 +1,7 @@
 """What Kubernetes reports as bad becomes a finding; what only looks bad does not."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.unit.ai_engine.builders import SHOP, World, meta, stamp
@@ -301,10 +302,14 @@ def test_a_cron_job_is_judged_by_runs_in_a_row(world: World) -> None:
     assert seen(world)["CronJobFailing"].count == 2
 
 
-def budget(world: World, *, allowed: int, healthy: int) -> None:
+BY_LABEL = {"matchLabels": {"app": "web"}}
+BY_EXPRESSION = {"matchExpressions": [{"key": "app", "operator": "In", "values": ["web", "cart"]}]}
+
+
+def budget(world: World, *, allowed: int, healthy: int, selector: dict[str, Any] = BY_LABEL) -> None:
     world.put("poddisruptionbudgets", {
         "metadata": meta("web", created=world.now, uid="pdb-web"),
-        "spec": {"selector": {"matchLabels": {"app": "web"}}},
+        "spec": {"selector": selector},
         "status": {"disruptionsAllowed": allowed, "expectedPods": 2, "currentHealthy": healthy},
     })  # fmt: skip
 
@@ -313,8 +318,9 @@ def cordon(world: World) -> None:
     world.put("nodes", {"metadata": {"name": "n1", "uid": "uid-n1"}, "spec": {"unschedulable": True}, "status": {}})
 
 
-def test_a_drain_that_a_budget_will_never_allow_is_a_symptom(world: World) -> None:
-    budget(world, allowed=0, healthy=2)
+@pytest.mark.parametrize("selector", [BY_LABEL, BY_EXPRESSION])
+def test_a_drain_that_a_budget_will_never_allow_is_a_symptom(world: World, selector: dict[str, Any]) -> None:
+    budget(world, allowed=0, healthy=2, selector=selector)
     cordon(world)
     world.run(35)
 
@@ -324,6 +330,15 @@ def test_a_drain_that_a_budget_will_never_allow_is_a_symptom(world: World) -> No
 @pytest.mark.parametrize(("allowed", "healthy"), [(1, 2), (0, 1)])
 def test_a_drain_that_goes_on_is_not(world: World, allowed: int, healthy: int) -> None:
     budget(world, allowed=allowed, healthy=healthy)
+    cordon(world)
+    world.run(60)
+
+    assert seen(world) == {}
+
+
+def test_a_budget_for_other_pods_holds_back_no_drain(world: World) -> None:
+    others = {"matchExpressions": [{"key": "app", "operator": "NotIn", "values": ["web"]}]}
+    budget(world, allowed=0, healthy=2, selector=others)
     cordon(world)
     world.run(60)
 

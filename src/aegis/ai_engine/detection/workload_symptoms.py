@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from aegis.ai_engine.detection.found import Sighting
 from aegis.ai_engine.detection.history import History
-from aegis.ai_engine.sources.inventory import Inventory, matches
+from aegis.ai_engine.sources.inventory import Inventory
 from aegis.ai_engine.sources.views import (
     DisruptionBudgetView,
     HpaView,
@@ -15,6 +15,7 @@ from aegis.ai_engine.sources.views import (
 )
 from aegis.contracts.findings import Severity
 from aegis.contracts.targets import WorkloadRef
+from aegis.kit.selectors import selects
 
 # Replacing a part's only pod leaves its Service without endpoints for some seconds.
 UNSERVED_GRACE = timedelta(seconds=20)
@@ -204,7 +205,7 @@ def _drain(budget: DisruptionBudgetView, inventory: Inventory, history: History,
     for pod in inventory.pods.values():
         node = inventory.node_named(pod.node) if pod.namespace == budget.namespace else None
         since = history.cordoned_since(node) if node is not None else None
-        if node is None or since is None or not matches(budget.selector, pod.labels):
+        if node is None or since is None or not selects(budget.selector, pod.labels):
             continue
         workload = inventory.workload_of(pod)
         if workload is None or pod.is_ending or now - since < DRAIN_GRACE:

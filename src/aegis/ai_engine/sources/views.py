@@ -10,6 +10,7 @@ from typing import Any
 import orjson
 
 from aegis.contracts.targets import WorkloadRef
+from aegis.kit.selectors import Selector
 
 Object = Mapping[str, Any]
 
@@ -159,7 +160,6 @@ class WorkloadView:
     paused: bool
     created_at: datetime
     annotations: Mapping[str, str]
-    selector: Mapping[str, str]
     pod_labels: Mapping[str, str]
     conditions: Mapping[str, Condition]
     containers: tuple[ContainerSpec, ...]
@@ -237,7 +237,7 @@ class DisruptionBudgetView:
     uid: str
     namespace: str
     name: str
-    selector: Mapping[str, str]
+    selector: Selector | None
     allowed: int
     expected: int
     healthy: int
@@ -291,7 +291,6 @@ def _workload(object: Object, api_version: str, kind: str, cluster_id: str) -> W
         paused=bool(spec.get("paused")),
         created_at=moment(meta.get("creationTimestamp")) or EPOCH,
         annotations=meta.get("annotations") or {},
-        selector=(spec.get("selector") or {}).get("matchLabels") or {},
         pod_labels=(template.get("metadata") or {}).get("labels") or {},
         conditions=_conditions(status),
         containers=_container_specs(pod_spec),
@@ -467,7 +466,7 @@ def _disruption_budget(object: Object) -> DisruptionBudgetView:
         uid=meta["uid"],
         namespace=meta.get("namespace", ""),
         name=meta["name"],
-        selector=(spec.get("selector") or {}).get("matchLabels") or {},
+        selector=spec.get("selector"),
         allowed=status.get("disruptionsAllowed") or 0,
         expected=status.get("expectedPods") or 0,
         healthy=status.get("currentHealthy") or 0,
