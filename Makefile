@@ -27,7 +27,7 @@ demo: $(STAMP)  ## Break a simulated cluster in several ways, and watch Aegis he
 	@$(BIN)/aegis demo $(if $(SEED),--seed $(SEED))
 
 up: $(STAMP)  ## Keep Aegis running on a simulated cluster; KUBECONFIG_FILE=… puts it on a real one
-	@$(BIN)/aegis up $(if $(KUBECONFIG_FILE),--kubeconfig $(KUBECONFIG_FILE))
+	@$(BIN)/aegis up $(if $(KUBECONFIG_FILE),--kubeconfig $(KUBECONFIG_FILE) $(if $(PROMETHEUS),--prometheus $(PROMETHEUS)))
 
 cluster: $(STAMP)  ## Start a real Kubernetes node here (root on Linux); RELEASE=1.28, KWOK_NODES=5, CONTROL_PLANE_ONLY=1
 	@$(BIN)/python -m testbed up $(if $(RELEASE),--release $(RELEASE)) $(if $(KWOK_NODES),--kwok-nodes $(KWOK_NODES)) \
@@ -38,6 +38,9 @@ cluster-down: $(STAMP)  ## Take it down, and leave the machine as it was
 
 cluster-logs: $(STAMP)  ## Show the end of each of its programs' logs; NAME=kubelet shows one, whole
 	@$(BIN)/python -m testbed logs $(NAME)
+
+rules: $(STAMP)  ## Check the recording rules with promtool (Debian's, root on Linux)
+	@$(BIN)/python -m testbed rules
 
 test: $(STAMP) kubectl  ## Run the tests
 	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -q
@@ -64,4 +67,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs test check bench simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs rules test check bench simulate kubectl lock clean

@@ -1,4 +1,4 @@
-"""`python -m testbed up | down | logs | build`: what `make cluster` and its sisters call."""
+"""`python -m testbed up | down | logs | build | rules`: what `make cluster` and its sisters call."""
 
 import argparse
 import fcntl
@@ -11,11 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from testbed import addons, control_plane, kwok, machine, node
+from testbed import addons, commands, control_plane, kwok, machine, node
 from testbed.certificates import make_certificates
 from testbed.errors import TestbedError
 from testbed.images import ensure_base_images, ensure_program_images
-from testbed.layout import PROMETHEUS, Cache, State
+from testbed.layout import PROMETHEUS, UNFINISHED, Cache, State
 from testbed.programs import (
     ADDONS,
     CONTROL_PLANE,
@@ -77,6 +77,8 @@ class Testbed:
 
     def build(self, wanted: Wanted) -> Built:
         """Make sure that everything is there which the cluster is made of."""
+        if machine.is_up(self._state):
+            raise TestbedError("a cluster is up, and images are imported where it is: `make cluster-down` first")
         cache = self._cache
         ensure_packages(tell, node=wanted.with_node)
         in_pods = (COREDNS, METRICS_SERVER)
@@ -106,9 +108,9 @@ class Testbed:
             tell("it is up already")
             self._say_how_to_use(wanted)
             return
+        self.down()
         built = self.build(wanted)
         began = time.monotonic()
-        self.down()
         self._state.logs.mkdir(parents=True)
         try:
             self._start(wanted, built)
@@ -138,6 +140,12 @@ class Testbed:
         if built.kwok_stages is not None:
             kwok.start(state, built.addons, kubectl, built.kwok_stages, wanted.kwok_nodes)
 
+    def check_rules(self) -> str:
+        """Let promtool check the recording rules, and what they make of series that are written down."""
+        promtool = ensure_prometheus(self._cache, tell) / "usr/bin/promtool"
+        rules, tests = addons.RECORDING_RULES, addons.RECORDING_RULES.with_suffix(".test.yaml")
+        return commands.run([promtool, "check", "rules", rules]) + commands.run([promtool, "test", "rules", tests])
+
     def _refuse_another(self, wanted: Wanted) -> None:
         running = self._state.release.read_text()
         if running != str(wanted):
@@ -145,6 +153,9 @@ class Testbed:
 
     def down(self, *, keep_logs: bool = False) -> None:
         """Leave the machine as it was, whatever state the cluster is in."""
+        node.end_import(self._cache)
+        for unfinished in self._cache.folder.glob(f"{UNFINISHED}*"):
+            shutil.rmtree(unfinished)
         machine.end(self._state)
         if not self._state.folder.is_dir():
             return
@@ -189,7 +200,7 @@ def tell(message: str) -> None:
 def parse(arguments: Sequence[str]) -> tuple[str, str | None, Wanted]:
     """Return the command, the program that it is about, and what the cluster should be."""
     parser = argparse.ArgumentParser(prog="testbed", description="A real Kubernetes node on this machine.")
-    parser.add_argument("command", choices=("up", "down", "logs", "build"))
+    parser.add_argument("command", choices=("up", "down", "logs", "build", "rules"))
     parser.add_argument("name", nargs="?", help="logs: of this program, whole")
     parser.add_argument("--release", choices=list(RELEASES), default=next(iter(RELEASES)), help="of Kubernetes")
     parser.add_argument("--control-plane-only", action="store_true", help="no node: pods are never run")
@@ -222,6 +233,8 @@ def main() -> int:
                 testbed.up(wanted)
             elif command == "build":
                 testbed.build(wanted)
+            elif command == "rules":
+                print(testbed.check_rules(), end="")
             else:
                 testbed.down()
     except TestbedError as error:

@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import tarfile
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,12 +34,12 @@ def ensure_base_images(cache: Cache, tell: Callable[[str], None]) -> Path:
         return archive
     tell("making the base image (debootstrap; a minute, once)")
     cache.images.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
-        root, layer = Path(folder) / "root", Path(folder) / "layer.tar"
+    with cache.unfinished() as folder:
+        root, layer = folder / "root", folder / "layer.tar"
         run(["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", SUITE, str(root), MIRROR])
         left_out = [f"--exclude=./{name}/*" for name in LEFT_OUT]
         run(["tar", "--directory", str(root), *left_out, "--create", "--file", str(layer), "."])
-        unfinished = Path(folder) / archive.name
+        unfinished = folder / archive.name
         write_archive(unfinished, [Image(BASE_IMAGE, layer), Image(PAUSE_IMAGE, layer, ["/bin/sleep", "infinity"])])
         unfinished.rename(archive)
     return archive
@@ -53,14 +52,14 @@ def ensure_program_images(cache: Cache, key: str, programs: Mapping[str, Path], 
         return archive
     tell(f"making the images of {', '.join(programs)}")
     cache.images.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
+    with cache.unfinished() as folder:
         images = []
         for name, program in programs.items():
-            layer = Path(folder) / f"{name}.tar"
+            layer = folder / f"{name}.tar"
             with tarfile.open(layer, "w") as tar:
                 tar.add(program, arcname=name)
             images.append(Image(program_image(name), layer, [f"/{name}"]))
-        unfinished = Path(folder) / archive.name
+        unfinished = folder / archive.name
         write_archive(unfinished, images)
         unfinished.rename(archive)
     return archive

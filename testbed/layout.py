@@ -1,5 +1,8 @@
-"""Where everything is: folders, addresses, names. Nothing here does anything."""
+"""Where everything is: folders, addresses, names."""
 
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +25,7 @@ POD_BRIDGE = "cni0"
 CGROUP = "aegis-testbed"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
+UNFINISHED = "unfinished-"
 BASE_IMAGE = "docker.io/library/busybox:1.36"
 """A stand-in under the name that manifests use on any cluster; nothing is pulled here."""
 
@@ -40,6 +44,17 @@ class Cache:
     @property
     def images(self) -> Path:
         return self.folder / "images"
+
+    @property
+    def importing(self) -> Path:
+        """The state of the containerd that imports images; gone once it has."""
+        return self.folder / "importing"
+
+    @contextmanager
+    def unfinished(self) -> Iterator[Path]:
+        """Yield a folder for what is not whole yet. What is whole is renamed out of it; after a crash it is found."""
+        with tempfile.TemporaryDirectory(dir=self.folder, prefix=UNFINISHED) as name:
+            yield Path(name)
 
     def image_store(self, key: str) -> Path:
         """The folder of a containerd with the images and nothing else."""

@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -32,18 +31,26 @@ def ensure_image_store(cache: Cache, key: str, archives: Sequence[Path], tell: C
     if store.is_dir():
         return store
     tell("importing the images (once)")
-    with tempfile.TemporaryDirectory(dir=cache.folder) as folder:
-        state = State(Path(folder))
-        state.logs.mkdir()
+    end_import(cache)
+    state = State(cache.importing)
+    state.logs.mkdir(parents=True)
+    try:
         machine.begin(state)
-        try:
-            _run_containerd(state)
-            for archive in archives:
-                machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", archive)
-        finally:
-            machine.end(state)
+        _run_containerd(state)
+        for archive in archives:
+            machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", archive)
+        machine.end(state)
         state.containerd.rename(store)
+    finally:
+        end_import(cache)
     return store
+
+
+def end_import(cache: Cache) -> None:
+    """End what an import has begun, also one that was cut short."""
+    if cache.importing.is_dir():
+        machine.end(State(cache.importing))
+        shutil.rmtree(cache.importing)
 
 
 def start_containerd(state: State, store: Path) -> None:

@@ -6,7 +6,6 @@ import platform
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -136,8 +135,7 @@ def ensure_prometheus(cache: Cache, tell: Tell) -> Path:
     _refuse_without_apt(["prometheus"])
     tell("fetching prometheus (apt)")
     run(["apt-get", "update", "-qq"])
-    with tempfile.TemporaryDirectory(dir=cache.folder) as name:
-        folder = Path(name)
+    with cache.unfinished() as folder:
         folder.chmod(0o755)  # apt fetches as a user of its own
         run(["apt-get", "download", "-qq", "prometheus"], folder=folder)
         (package,) = folder.glob("prometheus_*.deb")
@@ -157,10 +155,10 @@ def ensure_programs(cache: Cache, module: Module, names: Iterable[str], tell: Te
         tell(f"building {', '.join(missing)} from modules/{module.name} (some minutes, once)")
         began = time.monotonic()
         # Elsewhere until they are whole: a build that was cut short must not look finished.
-        with tempfile.TemporaryDirectory(dir=folder) as unfinished:
-            _build(module, missing, Path(unfinished), tell)
+        with cache.unfinished() as unfinished:
+            _build(module, missing, unfinished, tell)
             for name in missing:
-                (Path(unfinished) / name).rename(folder / name)
+                (unfinished / name).rename(folder / name)
         tell(f"built {', '.join(missing)} in {time.monotonic() - began:.0f} s")
     return folder
 
@@ -176,12 +174,12 @@ def _build(module: Module, names: list[str], folder: Path, tell: Tell) -> None:
     """Build all at once: what they share is compiled once, and one is linked while others compile."""
     packages = [module.packages()[name] for name in names]
     command = ["env", "CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "go", "build", "-v", "-ldflags", module.linker_flags()]
-    building = subprocess.Popen(
+    with subprocess.Popen(
         [*command, "-o", f"{folder}/", *packages],
         cwd=module.folder, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    last = _follow(building, tell)
-    if building.wait() != 0:
+    ) as building:  # fmt: skip
+        last = _follow(building, tell)
+    if building.returncode != 0:
         raise TestbedError(f"modules/{module.name} cannot be built:\n{''.join(last)}")
     for name, package in zip(names, packages, strict=True):
         (folder / _gos_name(package)).rename(folder / name)
