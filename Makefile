@@ -11,7 +11,7 @@ FIRST_SEED ?= 0
 .DEFAULT_GOAL := help
 
 help:  ## Explain the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-13s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  \033[1m%-14s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): requirements/dev.lock pyproject.toml
 	@echo "setting up $(VENV) (once)"
@@ -38,6 +38,9 @@ cluster-down: $(STAMP)  ## Take it down, and leave the machine as it was
 
 cluster-logs: $(STAMP)  ## Show the end of each of its programs' logs; NAME=kubelet shows one, whole
 	@$(BIN)/python -m testbed logs $(NAME)
+
+cluster-import: $(STAMP)  ## Bring images to it: ARCHIVE=…, as `docker save` and `buildah push … docker-archive:…` write them
+	@$(BIN)/python -m testbed import $(ARCHIVE)
 
 rules: $(STAMP)  ## Check the recording rules with promtool (Debian's, root on Linux)
 	@$(BIN)/python -m testbed rules
@@ -67,4 +70,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs rules test check bench simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test check bench simulate kubectl lock clean

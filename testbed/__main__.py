@@ -1,4 +1,4 @@
-"""`python -m testbed up | down | logs | build | rules`: what `make cluster` and its sisters call."""
+"""`python -m testbed up | down | logs | import | build | rules`: what `make cluster` and its sisters call."""
 
 import argparse
 import fcntl
@@ -140,6 +140,15 @@ class Testbed:
         if built.kwok_stages is not None:
             kwok.start(state, built.addons, kubectl, built.kwok_stages, wanted.kwok_nodes)
 
+    def bring(self, archive: Path) -> None:
+        """Import images into the running cluster."""
+        if not archive.is_file():
+            raise TestbedError(f"there is no archive {archive}: `make cluster-import ARCHIVE=FILE`")
+        if not machine.is_up(self._state):
+            raise TestbedError("no cluster is up: `make cluster`")
+        tell(f"importing {archive}")
+        print(node.import_images(self._state, archive), end="")
+
     def check_rules(self) -> str:
         """Let promtool check the recording rules, and what they make of series that are written down."""
         promtool = ensure_prometheus(self._cache, tell) / "usr/bin/promtool"
@@ -200,8 +209,8 @@ def tell(message: str) -> None:
 def parse(arguments: Sequence[str]) -> tuple[str, str | None, Wanted]:
     """Return the command, the program that it is about, and what the cluster should be."""
     parser = argparse.ArgumentParser(prog="testbed", description="A real Kubernetes node on this machine.")
-    parser.add_argument("command", choices=("up", "down", "logs", "build", "rules"))
-    parser.add_argument("name", nargs="?", help="logs: of this program, whole")
+    parser.add_argument("command", choices=("up", "down", "logs", "import", "build", "rules"))
+    parser.add_argument("name", nargs="?", help="logs: of this program, whole; import: this archive of images")
     parser.add_argument("--release", choices=list(RELEASES), default=next(iter(RELEASES)), help="of Kubernetes")
     parser.add_argument("--control-plane-only", action="store_true", help="no node: pods are never run")
     parser.add_argument("--kwok-nodes", type=_count, default=0, metavar="N", help="pretend nodes beside it")
@@ -233,6 +242,8 @@ def main() -> int:
                 testbed.up(wanted)
             elif command == "build":
                 testbed.build(wanted)
+            elif command == "import":
+                testbed.bring(Path(name or ""))
             elif command == "rules":
                 print(testbed.check_rules(), end="")
             else:

@@ -38,12 +38,23 @@ def ensure_image_store(cache: Cache, key: str, archives: Sequence[Path], tell: C
         machine.begin(state)
         _run_containerd(state)
         for archive in archives:
-            machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", archive)
+            import_images(state, archive)
         machine.end(state)
         state.containerd.rename(store)
     finally:
         end_import(cache)
     return store
+
+
+def import_images(state: State, archive: Path) -> str:
+    """Import into a containerd that runs, and return what it says."""
+    # The node has a /var of its own: there it would not find what the machine has in its.
+    seen = state.folder / "import.tar"
+    shutil.copy(archive, seen)
+    try:
+        return machine.run(state, "ctr", "--namespace=k8s.io", "images", "import", seen)
+    finally:
+        seen.unlink()
 
 
 def end_import(cache: Cache) -> None:

@@ -1,8 +1,12 @@
 """What people ask the testbed for, and what it is built of."""
 
+from pathlib import Path
+
 import pytest
 
-from testbed.__main__ import parse
+from testbed import __main__ as command_line
+from testbed import errors
+from testbed.layout import Cache, State
 from testbed.programs import (
     ADDONS,
     CONTROL_PLANE,
@@ -20,14 +24,14 @@ from testbed.programs import (
 
 
 def test_up_is_the_newest_release_with_a_node_and_its_addons() -> None:
-    command, name, wanted = parse(["up"])
+    command, name, wanted = command_line.parse(["up"])
 
     assert (command, name) == ("up", None)
     assert str(wanted) == "Kubernetes v1.37.2: control plane, one node, add-ons"
 
 
 def test_an_older_release_and_pretend_nodes_are_had_for_the_asking() -> None:
-    _, _, wanted = parse(["up", "--release", "1.28", "--control-plane-only", "--kwok-nodes", "5"])
+    _, _, wanted = command_line.parse(["up", "--release", "1.28", "--control-plane-only", "--kwok-nodes", "5"])
 
     assert str(wanted) == "Kubernetes v1.28.15: control plane, 5 pretend nodes"
 
@@ -35,13 +39,53 @@ def test_an_older_release_and_pretend_nodes_are_had_for_the_asking() -> None:
 @pytest.mark.parametrize("arguments", [["up", "--release", "1.5"], ["up", "--kwok-nodes", "-1"], ["sideways"]])
 def test_what_is_not_to_be_had_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as refused:
-        parse(arguments)
+        command_line.parse(arguments)
 
     assert refused.value.code == 2
 
 
 def test_logs_are_asked_for_by_name() -> None:
-    assert parse(["logs", "kubelet"])[:2] == ("logs", "kubelet")
+    assert command_line.parse(["logs", "kubelet"])[:2] == ("logs", "kubelet")
+
+
+def test_an_archive_that_is_not_there_is_not_imported(tmp_path: Path) -> None:
+    testbed = command_line.Testbed(Cache(tmp_path / "cache"), State(tmp_path / "state"))
+
+    with pytest.raises(errors.TestbedError, match=r"there is no archive .*missing\.tar"):
+        testbed.bring(tmp_path / "missing.tar")
+
+
+def test_an_image_is_brought_to_a_cluster_that_is_up_and_to_no_other(tmp_path: Path) -> None:
+    archive = tmp_path / "image.tar"
+    archive.touch()
+    testbed = command_line.Testbed(Cache(tmp_path / "cache"), State(tmp_path / "state"))
+
+    with pytest.raises(errors.TestbedError, match="no cluster is up"):
+        testbed.bring(archive)
+
+
+def test_logs_of_a_cluster_that_never_was_are_refused_by_name(tmp_path: Path) -> None:
+    testbed = command_line.Testbed(Cache(tmp_path / "cache"), State(tmp_path / "state"))
+
+    with pytest.raises(errors.TestbedError, match="no log of kubelet"):
+        testbed.logs("kubelet")
+
+
+def test_the_log_of_an_addon_is_found_as_that_of_a_program_is(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = State(tmp_path)
+    state.logs.mkdir()
+    (state.logs / "kubelet.log").write_text("the kubelet's\n")
+    coredns = state.pod_logs / "kube-system_coredns-1_uid" / "coredns"
+    coredns.mkdir(parents=True)
+    (coredns / "0.log").write_text("that of DNS\n")
+
+    command_line.Testbed(Cache(tmp_path), state).logs("coredns")
+
+    shown = capsys.readouterr().out
+    assert "that of DNS" in shown
+    assert "the kubelet's" not in shown
 
 
 def test_every_program_is_pinned_by_a_module() -> None:
