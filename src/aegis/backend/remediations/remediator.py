@@ -238,7 +238,11 @@ class Remediator:
             if not rows:
                 return
             in_force = await self.policies.in_force(tx)
-            context = await self._context(tx, in_force)
+            context = Context(
+                now=self.ports.clock.now(),
+                policy_version=in_force.version,
+                demoted=await repository.rules_that_failed(tx, in_a_row=FAILURES_THAT_DEMOTE),
+            )
             for row in rows:
                 plan = Plan.model_validate(row.plan)
                 decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
@@ -317,7 +321,7 @@ class Remediator:
         self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
     ) -> None:
         """A policy may have been saved since somebody was asked: what it denies, nobody's yes allows."""
-        context = await self._context(tx, in_force)
+        context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
         newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
         if newest.effect is Effect.DENY:
             reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
@@ -325,19 +329,12 @@ class Remediator:
         else:
             await self._order(tx, row, plan, decision, reason=f"approved by {approvers}")
 
-    async def _context(self, tx: Transaction, in_force: PolicySet) -> Context:
-        return Context(
-            now=self.ports.clock.now(),
-            policy_version=in_force.version,
-            demoted=await repository.rules_that_failed(tx, in_a_row=FAILURES_THAT_DEMOTE),
-        )
-
     async def _give_up_on_rehearsals(self) -> None:
         async with self.ports.database.transaction() as tx:
             for row in await repository.take(tx, S.REHEARSING, due=self.ports.clock.now()):
-                why = f"no Executor rehearsed it in time; one that tried said: {row.reason}"
-                why = why if row.reason else "no Executor rehearsed it in time"
-                await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=why)
+                tried = f"; one that tried said: {row.reason}" if row.reason else ""
+                reason = f"no Executor rehearsed it in time{tried}"
+                await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=reason)
 
     async def _cancel_what_resolved(self) -> None:
         seen_to = ""

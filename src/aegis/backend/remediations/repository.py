@@ -9,14 +9,14 @@ from sqlalchemy import desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.backend.remediations.lifecycle import CONCLUDED, FAILED, HELPED
+from aegis.backend.remediations.lifecycle import CONCLUDABLE, CONCLUDED, FAILED, HELPED
 from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
 from aegis.contracts.approvals import Approval
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.database import lock
 
-CONCLUSIONS = ("undo", "keep")
+CONCLUSIONS = tuple(CONCLUDABLE)
 """The kinds of work that a person orders about what was done already."""
 
 

@@ -39,9 +39,8 @@ async def receive(tx: AsyncConnection, row: dict[str, Any]) -> bool:
     return added.first() is not None
 
 
-async def find(tx: AsyncConnection, order_id: str, *, locked: bool = False) -> Any | None:
-    query = select(journal).where(journal.c.order_id == order_id)
-    return (await tx.execute(query.with_for_update() if locked else query)).first()
+async def find(tx: AsyncConnection, order_id: str) -> Any | None:
+    return (await tx.execute(select(journal).where(journal.c.order_id == order_id))).first()
 
 
 def _is_due(now: datetime) -> ColumnElement[bool]:
