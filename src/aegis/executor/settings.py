@@ -79,7 +79,7 @@ class ExecutorSettings(BaseSettings):
     """Unhealthy workloads, as a share of all, at which Aegis stops acting and calls a person."""
     storm_quiet: timedelta = timedelta(minutes=5)
     """How long it has to be quiet before a storm is over."""
-    disturb_share: float = Field(default=0.2, gt=0, le=1)
+    disturb_share: float = Field(default=0.25, gt=0, le=1)
     """The share of a workload's healthy pods that may be taken away at once (but always one)."""
     healthy_minimum: float = Field(default=0.51, ge=0, le=1)
     """The share of a workload's healthy pods that must be left while an action disturbs it."""

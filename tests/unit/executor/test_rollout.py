@@ -77,3 +77,14 @@ def test_a_rollback_takes_away_pods_of_the_newest_revision_only() -> None:
 
     assert draft.disturbance == Disturbance(healthy_pods=0, of_healthy_pods=3, at_once=0)
     assert blast_radius_is_small(draft.disturbance, replace(found, owner=found.target)) is None
+
+
+def test_a_rollback_of_ready_pods_is_small_under_the_default_strategy_and_not_under_a_hastier_one() -> None:
+    def is_small(found: Facts) -> bool:
+        return blast_radius_is_small(disturbance_of_rollout(found), replace(found, owner=found.target)) is None
+
+    for replicas in range(1, 120):
+        assert is_small(facts(replicas=replicas, healthy=replicas))
+    assert not is_small(facts(replicas=4, healthy=4, **rolling("50%")))
+    assert not is_small(facts(replicas=40, healthy=40, **rolling(11)))
+    assert not is_small(facts(replicas=2, healthy=2, type="Recreate"))

@@ -23,7 +23,7 @@ class Limits:
     namespaces: tuple[str, ...] = ("*",)
     protected_namespaces: tuple[str, ...] = ()
     metrics_step: timedelta = timedelta(seconds=15)
-    disturb_share: float = 0.2
+    disturb_share: float = 0.25
     healthy_minimum: float = 0.51
     health_stale: timedelta = timedelta(minutes=1)
 
