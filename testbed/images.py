@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from testbed.commands import run
-from testbed.layout import BASE_IMAGE, PAUSE_IMAGE, Cache
+from testbed.layout import BASE_IMAGES, PAUSE_IMAGE, Cache
 
-SUITE, MIRROR = "bookworm", "http://deb.debian.org/debian"
-PACKAGES = ("busybox",)  # not busybox-static, whose wget and nslookup crash
+SUITE, MIRROR = "trixie", "http://deb.debian.org/debian"
+PACKAGES = ("busybox", "python3")  # not busybox-static, whose wget and nslookup crash
 LEFT_OUT = ("var/cache", "var/lib/apt/lists", "usr/share/doc", "usr/share/man", "usr/share/locale", "usr/share/info")
 PATH = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 BLOCK = 1 << 20
@@ -27,12 +27,12 @@ class Image:
 
 
 def ensure_base_images(cache: Cache, tell: Callable[[str], None]) -> Path:
-    """Make the archive of the base image, and of the pause image on the same layer, if it is not there."""
-    recipe = hashlib.sha256(json.dumps([SUITE, PACKAGES, LEFT_OUT, BASE_IMAGE, PAUSE_IMAGE]).encode()).hexdigest()
+    """Make the archive of the base images, and of the pause image on the same layer, if it is not there."""
+    recipe = hashlib.sha256(json.dumps([SUITE, PACKAGES, LEFT_OUT, BASE_IMAGES, PAUSE_IMAGE]).encode()).hexdigest()
     archive = cache.images / f"base-{recipe[:16]}.tar"
     if archive.is_file():
         return archive
-    tell("making the base image (debootstrap; a minute, once)")
+    tell("making the base images (debootstrap; a minute, once)")
     cache.images.mkdir(parents=True, exist_ok=True)
     with cache.unfinished() as folder:
         root, layer = folder / "root", folder / "layer.tar"
@@ -40,7 +40,8 @@ def ensure_base_images(cache: Cache, tell: Callable[[str], None]) -> Path:
         left_out = [f"--exclude=./{name}/*" for name in LEFT_OUT]
         run(["tar", "--directory", str(root), *left_out, "--create", "--file", str(layer), "."])
         unfinished = folder / archive.name
-        write_archive(unfinished, [Image(BASE_IMAGE, layer), Image(PAUSE_IMAGE, layer, ["/bin/sleep", "infinity"])])
+        pause = Image(PAUSE_IMAGE, layer, ["/bin/sleep", "infinity"])
+        write_archive(unfinished, [*(Image(name, layer) for name in BASE_IMAGES), pause])
         unfinished.rename(archive)
     return archive
 

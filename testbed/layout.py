@@ -26,8 +26,8 @@ CGROUP = "aegis-testbed"
 CONTAINERD_SOCKET = "/run/containerd/containerd.sock"
 PAUSE_IMAGE = "registry.k8s.io/pause:3.10"
 UNFINISHED = "unfinished-"
-BASE_IMAGE = "docker.io/library/busybox:1.36"
-"""A stand-in under the name that manifests use on any cluster; nothing is pulled here."""
+BASE_IMAGES = ("docker.io/library/busybox:1.36", "docker.io/library/python:3.13-slim")
+"""Stand-ins under the names that manifests use on any cluster; nothing is pulled here."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -22,6 +23,7 @@ from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
 from aegis.kit import embedded
 from aegis.kit.clock import SystemClock
+from aegis.kit.errors import InvalidError
 from aegis.simulator.together.databases import Databases
 
 _COMMAND = sys.argv[0]
@@ -45,6 +47,10 @@ def up(
     seed: Annotated[int | None, typer.Option(help="Draws the simulated cluster.")] = None,
     rate: Annotated[float, typer.Option(min=1, max=100, help="Seconds of the simulated cluster per second.")] = 1.0,
     logs: Annotated[Path | None, typer.Option(help="Where the logs go; a temporary folder if not given.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting for the services: AEGIS_METRICS_INTERVAL=PT5S. As often as you like."),
+    ] = None,
 ) -> None:
     """Run the three services here until Ctrl-C. Everything is fresh, and gone afterwards.
 
@@ -53,10 +59,30 @@ def up(
     if kubeconfig is not None:
         refuse_missing(kubeconfig)
     drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
-    asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs))
+    asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs, _read_settings(settings or [])))
 
 
-async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float, logs: Path | None) -> None:
+def _read_settings(given: list[str]) -> dict[str, str]:
+    """Read `AEGIS_NAME=value`; what a value means is judged by the service that has the setting."""
+    settings = {}
+    for one in given:
+        name, separator, value = one.partition("=")
+        if not separator or not name.startswith("AEGIS_"):
+            raise InvalidError(
+                f"{one!r} is no setting", field="--set", value=one, hint="Such as AEGIS_METRICS_INTERVAL=PT5S."
+            )
+        settings[name] = value
+    return settings
+
+
+async def _run(
+    kubeconfig: Path | None,
+    prometheus: str,
+    seed: int,
+    rate: float,
+    logs: Path | None,
+    settings: Mapping[str, str],
+) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -86,6 +112,7 @@ async def _run(kubeconfig: Path | None, prometheus: str, seed: int, rate: float,
             prometheus_url=prometheus,
             cluster_id="up",
             clock=clock,
+            settings=settings,
         )
         aegis = Stack(ports=Ports.preferred(), secrets=secrets, surroundings=surroundings, logs=folder)
         stack.push_async_callback(aegis.stop)

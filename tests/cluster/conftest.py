@@ -1,0 +1,83 @@
+"""These tests need the testbed: `make cluster`. They change what Aegis may do by namespaces of their own."""
+
+import random
+import signal
+import string
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.cluster.real import ROOT, Aegis, Cluster, wait_for
+
+from aegis.cli.api import remembered
+from testbed import machine
+from testbed.__main__ import CACHE, STATE
+from testbed.layout import PROMETHEUS, Cache, State
+from testbed.programs import KUBECTL, RELEASES
+
+UP_WITHIN_S = 90
+ENDS_WITHIN_S = 60
+
+
+@pytest.fixture(scope="session")
+def state() -> State:
+    found = State(STATE)
+    if not machine.is_up(found):
+        pytest.fail("no cluster is up: `make cluster` starts one")
+    return found
+
+
+@pytest.fixture(scope="session")
+def cluster(state: State) -> Cluster:
+    release = next(each for each in RELEASES.values() if each.version in state.release.read_text())
+    return Cluster(state.kubeconfig("admin"), Cache(CACHE).programs(release.module.key()) / KUBECTL)
+
+
+@pytest.fixture(scope="session")
+def audit_log(state: State) -> Path:
+    return state.logs / "audit.log"
+
+
+@pytest.fixture(scope="session")
+def accounts(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A kubeconfig for each service, made as the guide says."""
+    folder = tmp_path_factory.mktemp("accounts")
+    subprocess.run([ROOT / "scripts" / "accounts.sh", folder], check=True, env=cluster.environment)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def aegis(cluster: Cluster, accounts: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Aegis]:
+    """Three fresh processes, one account each, that may act; a module's tests share their budget."""
+    folder = tmp_path_factory.mktemp("aegis")
+    installed = Aegis(cluster, folder / "home", folder / "logs")
+    options = ["--kubeconfig", accounts, "--prometheus", PROMETHEUS, "--logs", installed.logs]
+    # The testbed's Prometheus scrapes every five seconds, and a module has more faults than ten minutes usually see.
+    options += ["--set", "AEGIS_METRICS_INTERVAL=PT5S", "--set", "AEGIS_METRICS_STEP=PT5S", "--set", "AEGIS_BUDGET=100"]
+    with (folder / "up.log").open("wb") as log:
+        up = subprocess.Popen(
+            [ROOT / ".venv" / "bin" / "aegis", "up", *options],
+            env={**cluster.environment, "AEGIS_HOME": str(installed.home)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        wait_for(
+            lambda: up.poll() is not None or remembered(installed.home), within_s=UP_WITHIN_S, what="Aegis is not up"
+        )
+        assert up.poll() is None, (folder / "up.log").read_text()
+        installed.run("resume")
+        yield installed
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(ENDS_WITHIN_S)
+
+
+@pytest.fixture
+def namespace(cluster: Cluster) -> Iterator[str]:
+    """A namespace of its own in which Aegis may act by itself."""
+    drawn = random.SystemRandom()
+    name = "shop-" + "".join(drawn.choices(string.ascii_lowercase, k=5))
+    cluster.kubectl("create", "namespace", name)
+    cluster.kubectl("label", "namespace", name, "aegis.dev/mode=auto")
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")

@@ -1,0 +1,138 @@
+"""The testbed's cluster and an Aegis on it, as tests see them: through kubectl, and through the commands of Aegis."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from aegis.cli.api import Api, remembered
+
+ROOT = Path(__file__).parents[2]
+A_MOMENT_S = 0.5
+ASKS_WITHIN_S = 60
+Object = dict[str, Any]
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T], *, within_s: float, what: str) -> T:
+    """Look until there is something to return; what was seen last stands in the complaint."""
+    until = time.monotonic() + within_s
+    while not (seen := look()):
+        assert time.monotonic() < until, f"{what}: not within {within_s:.0f} s; last seen: {seen!r}"
+        time.sleep(A_MOMENT_S)
+    return seen
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A real cluster, as its administrator."""
+
+    kubeconfig: Path
+    binary: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        path = f"{self.binary.parent}:{os.environ['PATH']}"  # noqa: TID251 - what the programs are found by
+        return {**os.environ, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}  # noqa: TID251
+
+    def kubectl(self, *arguments: str, stdin: str = "") -> str:
+        command = [str(self.binary), *arguments]
+        done = subprocess.run(
+            command, check=False, env=self.environment, input=stdin, capture_output=True, text=True,
+            timeout=ASKS_WITHIN_S,
+        )  # fmt: skip
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def apply(self, *objects: Object, manager: str = "kubectl") -> None:
+        """Apply as an owner does: server-side, without force, so that a field of somebody else's is a conflict."""
+        text = yaml.safe_dump_all(objects)
+        self.kubectl("apply", "--server-side", f"--field-manager={manager}", "--filename", "-", stdin=text)
+
+    def get(self, kind: str, namespace: str, name: str) -> Object:
+        found: Object = json.loads(self.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+        return found
+
+    def list(self, kind: str, namespace: str, selector: str = "") -> Sequence[Object]:
+        text = self.kubectl("-n", namespace, "get", kind, f"--selector={selector}", "-o", "json")
+        found: Sequence[Object] = json.loads(text)["items"]
+        return found
+
+    def wait_until_rolled_out(self, namespace: str, name: str, *, within_s: float = 120) -> None:
+        self.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={within_s:.0f}s")
+
+    def wait_until_well(self, namespace: str, *names: str) -> None:
+        for name in names:
+            self.wait_until_rolled_out(namespace, name)
+
+
+@dataclass(frozen=True)
+class Aegis:
+    """A running Aegis, as its first administrator."""
+
+    cluster: Cluster
+    home: Path
+    logs: Path
+
+    def command(self, *arguments: str) -> Any:
+        """Run a command and return the JSON that it prints."""
+        done = self.run(*arguments, "--output", "json")
+        return json.loads(done.stdout)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [str(ROOT / ".venv" / "bin" / "aegis"), *arguments]
+        environment = {**self.cluster.environment, "AEGIS_HOME": str(self.home)}
+        return subprocess.run(
+            command, check=True, env=environment, capture_output=True, text=True, timeout=ASKS_WITHIN_S
+        )
+
+    @property
+    def api(self) -> Api:
+        session = remembered(self.home)
+        assert session is not None
+        return Api(session)
+
+    def incidents(self, namespace: str) -> list[Object]:
+        with self.api as api:
+            found = api.get("/api/v1/incidents", limit=200)["incidents"]
+        return [one for one in found if one["workload"]["namespace"] == namespace and not one.get("merged_into")]
+
+    def remediations(self, namespace: str) -> list[Object]:
+        with self.api as api:
+            found = api.get("/api/v1/remediations", limit=200)["remediations"]
+        return [one for one in found if one["proposal"]["target"]["namespace"] == namespace]
+
+    def notifications(self) -> list[Object]:
+        with self.api as api:
+            found: list[Object] = api.get("/api/v1/notifications", limit=200)["notifications"]
+        return found
+
+    def events(self, subject: str) -> list[str]:
+        """Return what the audit trail tells of something, oldest first."""
+        with self.api as api:
+            found = api.get("/api/v1/audit/entries", subject=subject, limit=1000)["entries"]
+        return [one["event"] for one in found]
+
+    def writes(self, namespace: str, audit_log: Path) -> list[str]:
+        """Return what Aegis changed in a namespace, by the API server's own log: verb, resource and code."""
+        lines = map(json.loads, audit_log.read_text().splitlines())
+        return [
+            f"{one['verb']} {one['objectRef']['resource']} {one['responseStatus']['code']}"
+            for one in lines
+            if one["user"]["username"].startswith("system:serviceaccount:aegis:")
+            and one["verb"] not in ("get", "list", "watch")
+            and "dryRun=All" not in one["requestURI"]
+            and (one.get("objectRef") or {}).get("namespace") == namespace
+            and one["objectRef"]["resource"] != "events"
+        ]
+
+
+def cause_of(incident: Mapping[str, Any]) -> str:
+    diagnosis = incident.get("diagnosis") or {"hypotheses": [{"cause": "none"}]}
+    return str(diagnosis["hypotheses"][0]["cause"])
