@@ -4,11 +4,11 @@ import random
 import signal
 import string
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.cluster.real import ROOT, Aegis, Cluster, wait_for
+from tests.cluster.real import ROOT, Aegis, Cluster, Measured, wait_for
 
 from aegis.cli.api import remembered
 from testbed import machine
@@ -18,6 +18,7 @@ from testbed.programs import KUBECTL, RELEASES
 
 UP_WITHIN_S = 90
 ENDS_WITHIN_S = 60
+MEASURED = pytest.StashKey[list[tuple[str, float]]]()
 
 
 @pytest.fixture(scope="session")
@@ -72,12 +73,37 @@ def aegis(cluster: Cluster, accounts: Path, tmp_path_factory: pytest.TempPathFac
         up.wait(ENDS_WITHIN_S)
 
 
+@pytest.fixture(scope="module")
+def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
+    """Make a namespace in which Aegis may act by itself; it is gone after the module."""
+    drawn, made = random.SystemRandom(), []
+
+    def make() -> str:
+        name = "shop-" + "".join(drawn.choices(string.ascii_lowercase, k=5))
+        cluster.kubectl("create", "namespace", name)
+        cluster.kubectl("label", "namespace", name, "aegis.dev/mode=auto")
+        made.append(name)
+        return name
+
+    yield make
+    if made:
+        cluster.kubectl("delete", "namespace", *made, "--wait=false")
+
+
 @pytest.fixture
-def namespace(cluster: Cluster) -> Iterator[str]:
-    """A namespace of its own in which Aegis may act by itself."""
-    drawn = random.SystemRandom()
-    name = "shop-" + "".join(drawn.choices(string.ascii_lowercase, k=5))
-    cluster.kubectl("create", "namespace", name)
-    cluster.kubectl("label", "namespace", name, "aegis.dev/mode=auto")
-    yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+def namespace(new_namespace: Callable[[], str]) -> str:
+    return new_namespace()
+
+
+@pytest.fixture
+def measured(request: pytest.FixtureRequest) -> Measured:
+    """Note how long something took; the end of the run shows it."""
+    return lambda what, seconds: request.config.stash.setdefault(MEASURED, []).append((what, seconds))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    found = config.stash.get(MEASURED, [])
+    if found:
+        terminalreporter.section("seconds")
+    for what, seconds in found:
+        terminalreporter.write_line(f"{seconds:6.0f}  {what}")

@@ -18,15 +18,17 @@ def script(namespace: str) -> Object:
     }
 
 
-def service(namespace: str, name: str, *, replicas: int = 2, memory: str = "64Mi", cpu: str = "500m", **env: Any) -> list[Object]:
-    """A Deployment and its Service; `env` tells the program what to do."""
+def service(
+    namespace: str, name: str, *, replicas: int = 2, memory: str = "64Mi", cpu: str = "500m", **env: Any
+) -> list[Object]:
+    """Return a Deployment and its Service; `env` tells the program what to do: values, or where to take them from."""
     labels = {"app": name}
     container = {
         "name": "service",
         "image": IMAGE,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python3", "/program/service.py"],
-        "env": [{"name": key, "value": str(value)} for key, value in env.items()],
+        "env": [_variable(name, value) for name, value in env.items()],
         "ports": [{"containerPort": PORT}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": PORT}, "periodSeconds": 1},
         "resources": {"requests": {"cpu": "20m", "memory": "32Mi"}, "limits": {"cpu": cpu, "memory": memory}},
@@ -59,3 +61,9 @@ def service(namespace: str, name: str, *, replicas: int = 2, memory: str = "64Mi
         "spec": {"selector": labels, "ports": [{"port": 80, "targetPort": PORT}]},
     }
     return [deployment, front]
+
+
+def _variable(name: str, value: Any) -> Object:
+    if isinstance(value, dict):
+        return {"name": name, "valueFrom": value}
+    return {"name": name, "value": str(value)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,12 +12,14 @@ from typing import Any, TypeVar
 
 import yaml
 
-from aegis.cli.api import Api, remembered
+from aegis.cli.api import Api, log_in, remembered
+from aegis.contracts.remediations import RemediationState
 
 ROOT = Path(__file__).parents[2]
 A_MOMENT_S = 0.5
 ASKS_WITHIN_S = 60
 Object = dict[str, Any]
+Measured = Callable[[str, float], None]
 T = TypeVar("T")
 
 
@@ -56,13 +59,18 @@ class Cluster:
         self.kubectl("apply", "--server-side", f"--field-manager={manager}", "--filename", "-", stdin=text)
 
     def get(self, kind: str, namespace: str, name: str) -> Object:
-        found: Object = json.loads(self.kubectl("-n", namespace, "get", kind, name, "-o", "json"))
+        found: Object = json.loads(
+            self.kubectl("-n", namespace, "get", kind, name, "--show-managed-fields", "-o", "json")
+        )
         return found
 
     def list(self, kind: str, namespace: str, selector: str = "") -> Sequence[Object]:
         text = self.kubectl("-n", namespace, "get", kind, f"--selector={selector}", "-o", "json")
         found: Sequence[Object] = json.loads(text)["items"]
         return found
+
+    def address_of(self, namespace: str, service: str) -> str:
+        return str(self.get("service", namespace, service)["spec"]["clusterIP"])
 
     def wait_until_rolled_out(self, namespace: str, name: str, *, within_s: float = 120) -> None:
         self.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={within_s:.0f}s")
@@ -98,6 +106,14 @@ class Aegis:
         assert session is not None
         return Api(session)
 
+    def person(self, name: str, role: str, namespace: str) -> Api:
+        """Let a person in, and return the API as theirs."""
+        password = secrets.token_urlsafe(16)
+        with self.api as api:
+            grants = [{"role": role, "namespaces": [namespace]}]
+            api.post("/api/v1/people", {"name": name, "password": password, "grants": grants})
+            return Api(log_in(api.url, name, password))
+
     def incidents(self, namespace: str) -> list[Object]:
         with self.api as api:
             found = api.get("/api/v1/incidents", limit=200)["incidents"]
@@ -107,6 +123,28 @@ class Aegis:
         with self.api as api:
             found = api.get("/api/v1/remediations", limit=200)["remediations"]
         return [one for one in found if one["proposal"]["target"]["namespace"] == namespace]
+
+    def remediation(self, namespace: str, *states: RemediationState, within_s: float) -> Object:
+        """Wait until the one remediation of a namespace is in one of these states."""
+
+        def look() -> Object | None:
+            return next((one for one in self.remediations(namespace) if one["state"] in states), None)
+
+        found = wait_for(look, within_s=within_s, what=f"{namespace}: no remediation is {' or '.join(states)}")
+        assert found is not None
+        return found
+
+    def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float) -> Object:
+        """Wait until a remediation is in one of these states."""
+
+        def look() -> Object | None:
+            with self.api as api:
+                found: Object = api.get(f"/api/v1/remediations/{remediation_id}")
+            return found if found["state"] in states else None
+
+        found = wait_for(look, within_s=within_s, what=f"{remediation_id} is not {' or '.join(states)}")
+        assert found is not None
+        return found
 
     def notifications(self) -> list[Object]:
         with self.api as api:
@@ -119,20 +157,31 @@ class Aegis:
             found = api.get("/api/v1/audit/entries", subject=subject, limit=1000)["entries"]
         return [one["event"] for one in found]
 
-    def writes(self, namespace: str, audit_log: Path) -> list[str]:
-        """Return what Aegis changed in a namespace, by the API server's own log: verb, resource and code."""
-        lines = map(json.loads, audit_log.read_text().splitlines())
-        return [
-            f"{one['verb']} {one['objectRef']['resource']} {one['responseStatus']['code']}"
-            for one in lines
-            if one["user"]["username"].startswith("system:serviceaccount:aegis:")
-            and one["verb"] not in ("get", "list", "watch")
-            and "dryRun=All" not in one["requestURI"]
-            and (one.get("objectRef") or {}).get("namespace") == namespace
-            and one["objectRef"]["resource"] != "events"
-        ]
+    def verify_the_trail(self, folder: Path) -> None:
+        """Check an export of the audit trail with the public key alone, as an auditor does."""
+        file = folder / "trail.jsonl"
+        self.run("audit", "export", str(file))
+        assert self.command("audit", "verify", str(file), "--key", self.command("status")["public_key"])["ok"]
+
+
+def fields_of_aegis(workload: Object) -> list[Object]:
+    """Return what Aegis still owns of an object: nothing, once it is done with it."""
+    return [one for one in workload["metadata"]["managedFields"] if one["manager"].startswith("aegis")]
 
 
 def cause_of(incident: Mapping[str, Any]) -> str:
     diagnosis = incident.get("diagnosis") or {"hypotheses": [{"cause": "none"}]}
     return str(diagnosis["hypotheses"][0]["cause"])
+
+
+def writes_in(audit_log: Path, namespace: str) -> list[str]:
+    """Return what Aegis changed in a namespace, by the API server's own log; Events are its word to people."""
+    return [
+        f"{one['verb']} {one['objectRef']['resource']}"
+        for one in map(json.loads, audit_log.read_text().splitlines())
+        if one["user"]["username"].startswith("system:serviceaccount:aegis:")
+        and one["verb"] not in ("get", "list", "watch")
+        and "dryRun=All" not in one["requestURI"]
+        and one.get("objectRef", {}).get("namespace") == namespace
+        and one["objectRef"]["resource"] != "events"
+    ]

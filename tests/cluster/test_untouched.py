@@ -1,0 +1,169 @@
+"""What Aegis leaves alone on a real cluster: it says why, calls a person where one is needed, and writes nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.cluster.manifests import script, service
+from tests.cluster.real import Aegis, Cluster, Object, cause_of, fields_of_aegis, wait_for, writes_in
+
+from aegis.contracts.remediations import RemediationState
+from testbed import machine
+from testbed.layout import NODE, State
+
+DECIDED_WITHIN_S = 90
+NODE_LOST_WITHIN_S = 240
+
+
+def budget(namespace: str) -> Object:
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {"minAvailable": 2, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}},
+    }
+
+
+def autoscaler(namespace: str) -> Object:
+    load = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}}
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": "web", "namespace": namespace},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"},
+            "minReplicas": 2,
+            "maxReplicas": 4,
+            "metrics": [{"type": "Resource", "resource": load}],
+        },
+    }
+
+
+def quota(namespace: str) -> Object:
+    return {
+        "apiVersion": "v1",
+        "kind": "ResourceQuota",
+        "metadata": {"name": "small", "namespace": namespace},
+        "spec": {"hard": {"pods": "3"}},
+    }
+
+
+def nothing(cluster: Cluster, namespace: str) -> None:
+    pass
+
+
+def guarded_by(make: Callable[[str], Object]) -> Callable[[Cluster, str], None]:
+    return lambda cluster, namespace: cluster.apply(make(namespace))
+
+
+def owned_by_argo_cd(cluster: Cluster, namespace: str) -> None:
+    name = "argocd.argoproj.io/tracking-id=shop:apps/Deployment:shop/web"
+    cluster.kubectl("-n", namespace, "annotate", "deployment", "web", name)
+
+
+def owned_by_flux(cluster: Cluster, namespace: str) -> None:
+    """As its kustomize-controller leaves it: labels, and a field manager of its own that applies."""
+    deployment, _ = service(namespace, "web")
+    labels = {"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
+    deployment["metadata"]["labels"] = labels
+    cluster.apply(deployment, manager="kustomize-controller")
+
+
+def off_limits(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("label", "namespace", namespace, "aegis.dev/mode=off", "--overwrite")
+
+
+def only_observed(cluster: Cluster, namespace: str) -> None:
+    cluster.kubectl("label", "namespace", namespace, "aegis.dev/mode=observe", "--overwrite")
+
+
+RESTART = {"kind": "restart_workload"}
+SCALE = {"kind": "scale_workload", "replicas": 4}
+ROLL_BACK = {"kind": "rollback_rollout", "to_revision": 1}
+
+
+@pytest.mark.parametrize(
+    ("guard", "action", "ends", "why"),
+    [
+        (guarded_by(budget), {"kind": "evict_pod"}, RemediationState.BLOCKED, "PodDisruptionBudget web"),
+        (guarded_by(autoscaler), SCALE, RemediationState.REFUSED, "HorizontalPodAutoscaler web"),
+        (guarded_by(quota), SCALE, RemediationState.REFUSED, "quota"),
+        (owned_by_argo_cd, RESTART, RemediationState.REFUSED, "Argo CD"),
+        (owned_by_flux, ROLL_BACK, RemediationState.REFUSED, "Flux"),
+        (off_limits, RESTART, RemediationState.REFUSED, "mode"),
+        (only_observed, RESTART, RemediationState.OBSERVED, ""),
+        (nothing, {"kind": "scale_workload", "replicas": 40}, RemediationState.REFUSED, "40 replicas"),
+        (nothing, {"kind": "raise_memory", "container": "service", "factor": 1.5}, RemediationState.REFUSED, "OOM"),
+        (nothing, ROLL_BACK, RemediationState.REFUSED, "revision"),
+    ],
+    ids=[
+        "a disruption budget", "a real autoscaler", "a quota", "Argo CD", "Flux", "mode off", "mode observe", "too far",
+        "never killed for memory", "nothing to go back to",
+    ],
+)  # fmt: skip
+def test_what_must_not_be_done_is_not_done(
+    *,
+    cluster: Cluster,
+    aegis: Aegis,
+    namespace: str,
+    audit_log: Path,
+    guard: Callable[[Cluster, str], None],
+    action: dict[str, Any],
+    ends: RemediationState,
+    why: str,
+) -> None:
+    cluster.apply(script(namespace), *service(namespace, "web"))
+    cluster.wait_until_rolled_out(namespace, "web")
+    guard(cluster, namespace)
+    asker = aegis.person(f"ann-{namespace}", "operator", namespace)
+    is_pod = action["kind"] == "evict_pod"
+    name = cluster.list("pods", namespace, "app=web")[0]["metadata"]["name"] if is_pod else "web"
+    kind = "Pod" if is_pod else "Deployment"
+
+    body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": "to see"}
+    wanted = asker.post("/api/v1/remediations", body)["remediation_id"]
+    remediation = aegis.conclusion(wanted, ends, within_s=DECIDED_WITHIN_S)
+
+    assert why in remediation["reason"]
+    assert writes_in(audit_log, namespace) == []
+    assert not fields_of_aegis(cluster.get("deployment", namespace, "web"))
+
+
+def test_a_protected_namespace_is_not_touched_whoever_asks(cluster: Cluster, aegis: Aegis, audit_log: Path) -> None:
+    body = {"namespace": "kube-system", "kind": "Deployment", "name": "coredns", "action": RESTART, "reason": "to see"}
+
+    with aegis.api as api:
+        wanted = api.post("/api/v1/remediations", body)["remediation_id"]
+    remediation = aegis.conclusion(wanted, RemediationState.REFUSED, within_s=DECIDED_WITHIN_S)
+
+    assert "kube-system" in remediation["reason"]
+    assert writes_in(audit_log, "kube-system") == []
+
+
+def test_a_lost_node_calls_a_person_and_nothing_is_touched(
+    cluster: Cluster, aegis: Aegis, state: State, namespace: str, audit_log: Path
+) -> None:
+    cluster.apply(script(namespace), *service(namespace, "web"))
+    cluster.wait_until_rolled_out(namespace, "web")
+    kubelet = machine.run(state, "pidof", "kubelet").strip()
+
+    def told() -> Object | None:
+        with aegis.api as api:
+            found = api.get("/api/v1/incidents", limit=200)["incidents"]
+        return next((one for one in found if cause_of(one) == "node_lost"), None)
+
+    machine.run(state, "kill", "-STOP", kubelet)  # a real kubelet that says nothing any more
+    try:
+        incident = wait_for(told, within_s=NODE_LOST_WITHIN_S, what="nobody noticed that the node is lost")
+        assert incident is not None
+        assert incident["workload"]["name"] == NODE
+        wait_for(
+            lambda: "person:called" in aegis.events(incident["id"]), within_s=DECIDED_WITHIN_S, what="nobody was called"
+        )
+        assert not [one for one in aegis.remediations(namespace) if one["outcomes"]]
+        assert writes_in(audit_log, namespace) == []
+    finally:
+        machine.run(state, "kill", "-CONT", kubelet)
+    cluster.kubectl("wait", f"node/{NODE}", "--for=condition=Ready", "--timeout=60s")
+    cluster.wait_until_rolled_out(namespace, "web")
