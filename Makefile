@@ -48,6 +48,9 @@ rules: $(STAMP)  ## Check the recording rules with promtool (Debian's, root on L
 test: $(STAMP) kubectl  ## Run the tests
 	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -q
 
+test-cluster: $(STAMP)  ## Run the tests on the real cluster that `make cluster` started
+	@$(BIN)/python -m pytest tests/cluster -n 0 -q
+
 check: $(STAMP)  ## Formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -70,4 +73,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test check bench simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test test-cluster check bench simulate kubectl lock clean

@@ -1,5 +1,6 @@
 """The testbed's cluster and an Aegis on it, as tests see them: through kubectl, and through the commands of Aegis."""
 
+import contextlib
 import json
 import os
 import secrets
@@ -14,10 +15,12 @@ import yaml
 
 from aegis.cli.api import Api, log_in, remembered
 from aegis.contracts.remediations import RemediationState
+from aegis.kit.errors import NotFoundError
 
 ROOT = Path(__file__).parents[2]
 A_MOMENT_S = 0.5
 ASKS_WITHIN_S = 60
+SEEN_WITHIN_S = 30
 Object = dict[str, Any]
 Measured = Callable[[str, float], None]
 T = TypeVar("T")
@@ -113,6 +116,20 @@ class Aegis:
             grants = [{"role": role, "namespaces": [namespace]}]
             api.post("/api/v1/people", {"name": name, "password": password, "grants": grants})
             return Api(log_in(api.url, name, password))
+
+    def ask(self, asker: Api, workload: str, action: Object) -> str:
+        """Let a person ask for an action, once Aegis has seen the workload (`namespace/Kind/name`)."""
+        namespace, kind, name = workload.split("/")
+        body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": "it looks right"}
+
+        def asked() -> str | None:
+            with contextlib.suppress(NotFoundError):
+                return str(asker.post("/api/v1/remediations", body)["remediation_id"])
+            return None
+
+        found = wait_for(asked, within_s=SEEN_WITHIN_S, what=f"Aegis has not seen {workload}")
+        assert found is not None
+        return found
 
     def incidents(self, namespace: str) -> list[Object]:
         with self.api as api:

@@ -3,7 +3,7 @@
 All are asked for at once, each for a namespace of its own.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -55,7 +55,7 @@ class Asked:
 
 
 @pytest.fixture(scope="module")
-def asked(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> dict[str, Asked]:
+def asked(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> Iterator[dict[str, Asked]]:
     """Set everything up, then let a person ask for each action, and another one approve what was rehearsed."""
     namespaces = {action: new_namespace() for action in WISHES}
     manifests = {action: _set_up(cluster, namespace, WISHES[action]) for action, namespace in namespaces.items()}
@@ -70,7 +70,10 @@ def asked(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> d
         with pytest.raises(ForbiddenError):
             one.asker.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
         one.approver.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
-    return found
+    yield found
+    for one in found.values():
+        one.asker.close()
+        one.approver.close()
 
 
 @pytest.mark.parametrize("action", WISHES)
@@ -168,10 +171,9 @@ def _ask(cluster: Cluster, aegis: Aegis, action: str, namespace: str, manifests:
     pods = cluster.list("pods", namespace, "app=web")
     kind, name = ("Pod", pods[0]["metadata"]["name"]) if action == "evict_pod" else ("Deployment", "web")
     wanted = {"kind": action, **WISHES[action].parameters}
-    body = {"namespace": namespace, "kind": kind, "name": name, "action": wanted, "reason": "it looks right"}
     before, uids = cluster.get("deployment", namespace, "web"), pods_of(cluster, namespace)
-    answer = asker.post("/api/v1/remediations", body)
-    return Asked(namespace, manifests, before, uids, answer["remediation_id"], asker, approver)
+    remediation_id = aegis.ask(asker, f"{namespace}/{kind}/{name}", wanted)
+    return Asked(namespace, manifests, before, uids, remediation_id, asker, approver)
 
 
 def _without_stamps(deployment: Object) -> Object:

@@ -116,13 +116,12 @@ def test_what_must_not_be_done_is_not_done(
     cluster.apply(script(namespace), *service(namespace, "web"))
     cluster.wait_until_rolled_out(namespace, "web")
     guard(cluster, namespace)
-    asker = aegis.person(f"ann-{namespace}", "operator", namespace)
     is_pod = action["kind"] == "evict_pod"
     name = cluster.list("pods", namespace, "app=web")[0]["metadata"]["name"] if is_pod else "web"
     kind = "Pod" if is_pod else "Deployment"
 
-    body = {"namespace": namespace, "kind": kind, "name": name, "action": action, "reason": "to see"}
-    wanted = asker.post("/api/v1/remediations", body)["remediation_id"]
+    with aegis.person(f"ann-{namespace}", "operator", namespace) as asker:
+        wanted = aegis.ask(asker, f"{namespace}/{kind}/{name}", action)
     remediation = aegis.conclusion(wanted, ends, within_s=DECIDED_WITHIN_S)
 
     assert why in remediation["reason"]
@@ -131,10 +130,8 @@ def test_what_must_not_be_done_is_not_done(
 
 
 def test_a_protected_namespace_is_not_touched_whoever_asks(cluster: Cluster, aegis: Aegis, audit_log: Path) -> None:
-    body = {"namespace": "kube-system", "kind": "Deployment", "name": "coredns", "action": RESTART, "reason": "to see"}
-
     with aegis.api as api:
-        wanted = api.post("/api/v1/remediations", body)["remediation_id"]
+        wanted = aegis.ask(api, "kube-system/Deployment/coredns", RESTART)
     remediation = aegis.conclusion(wanted, RemediationState.REFUSED, within_s=DECIDED_WITHIN_S)
 
     assert "kube-system" in remediation["reason"]

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from datetime import timedelta
 from functools import partial
 
 import httpx
@@ -45,7 +44,7 @@ async def serve(settings: AiEngineSettings) -> None:
     """Run until told to stop."""
     clock = clock_from(settings.clock)
     database = Database(settings.database_url.get_secret_value())
-    connection = connect(settings.kubeconfig, read_timeout=settings.watch_timeout + timedelta(seconds=30))
+    connection = connect(settings.kubeconfig, read_timeout=settings.watch_timeout * 1.5)
     cluster = KubernetesSource(connection, clock, watch_timeout=settings.watch_timeout)
     bearer = {"Authorization": f"Bearer {settings.backend_key.get_secret_value()}"}
     backend = httpx.AsyncClient(base_url=settings.backend_url, headers=bearer, timeout=10)

@@ -1,6 +1,7 @@
 """Observations in, reports and proposals out: what one step concludes. Knows no network and no clock."""
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -34,6 +35,8 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 
+log = logging.getLogger(__name__)
+
 # The first symptoms may come from upstream of the culprit: a cause has to stay the probable one for a moment.
 SETTLED = timedelta(seconds=10)
 PERSON_AFTER = timedelta(seconds=20)
@@ -44,7 +47,13 @@ COMING_UP = timedelta(seconds=24)
 RATES_LOOK_BACK = 2
 # What was proposed and never concluded (denied, only observed) does not silence an incident for ever.
 UNDECIDED = timedelta(minutes=15)
-CONCLUDED_BADLY = frozenset({Stage.UNDONE, Stage.ESCALATED, Stage.REFUSED})
+ACTED = frozenset({Stage.ACTING, Stage.SETTLING, Stage.HELD, Stage.UNDOING})
+CONCLUDED = frozenset({Stage.UNDONE, Stage.ESCALATED, Stage.REFUSED, Stage.KEPT, Stage.RELEASED, Stage.EXPIRED})
+# What did not help is worth another try after a day, as the Executor sees it too.
+HELD_AGAINST_IT = timedelta(days=1)
+CONCLUDED_MAX = 1000
+# What a view makes of an object that is not as the API server's schema has it.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -55,9 +64,11 @@ class Freshness:
     metrics_as_of: datetime | None
     has_metrics: bool
     stale_after: timedelta
+    """Of metrics."""
+    cluster_stale_after: timedelta
 
     def cluster_is_fresh(self, now: datetime) -> bool:
-        return self.cluster_as_of is not None and now - self.cluster_as_of <= self.stale_after
+        return self.cluster_as_of is not None and now - self.cluster_as_of <= self.cluster_stale_after
 
     def metrics(self, now: datetime) -> str:
         if not self.has_metrics:
@@ -80,18 +91,35 @@ class Pipeline:
         self._active: list[Finding] = []
         self._proposed_at: dict[str, datetime] = {}
         self._remedies: dict[str, str] = {}
-        self._failed: set[str] = set()
-        self._concluded: set[str] = set()
+        self._failed: dict[str, datetime] = {}
+        self._acted: set[str] = set()
+        self._concluded: dict[str, None] = {}
+        self._unreadable: dict[str, str] = {}
         self._neighbourhood = Neighbourhood((), self.inventory)
         self._written: dict[str, str] = {}
 
     # -- observe
 
     def apply(self, changes: Iterable[ObjectChange]) -> None:
+        """Take changes in. An object that cannot be read is named, and keeps nobody from seeing the others."""
         for change in changes:
-            before, after = self.inventory.apply(change)
+            name = _name_of(change)
+            try:
+                before, after = self.inventory.apply(change)
+            except _UNREADABLE as error:
+                if name not in self._unreadable:
+                    log.warning("cannot read %s: %s %s", name, type(error).__name__, error)
+                self._unreadable[name] = f"cannot be read: {type(error).__name__} {error}"
+                continue
+            self._unreadable.pop(name, None)
             if before is not None or after is not None:
                 self.history.note(before, after, inventory=self.inventory, at=change.at)
+        self.history.note_rollouts(self.inventory)
+
+    @property
+    def unreadable(self) -> Mapping[str, str]:
+        """Objects that nothing is known of, because they are not as they should be: which, and why."""
+        return self._unreadable
 
     def take(self, column: Sequence[Sample], now: datetime) -> None:
         """Take in the newest value of every signal."""
@@ -196,7 +224,8 @@ class Pipeline:
     ) -> list[Proposal]:
         """Propose a remedy, unless something is under way already; what has a cause of its own is no hindrance."""
         now = case.now
-        if remedy.unchanged in self._failed:
+        failed_at = self._failed.get(remedy.unchanged)
+        if failed_at is not None and now - failed_at < HELD_AGAINST_IT:
             incident.needs_person = f"{remedy.action.kind} was tried on the same unchanged spec and did not help"
             return []
         hindering = [key for key, one in incident.proposed.items() if one.owner not in independent]
@@ -226,6 +255,8 @@ class Pipeline:
     def _forget_proposals(self, now: datetime) -> None:
         for one in [one for one, at in self._proposed_at.items() if now - at > REMEMBER_RESOLVED]:
             del self._proposed_at[one], self._remedies[one]
+        for one in [one for one, at in self._failed.items() if now - at > HELD_AGAINST_IT]:
+            del self._failed[one]
 
     def _is_under_way(self, proposals: Iterable[str], incident: Incident, now: datetime) -> bool:
         open_since = [self._proposed_at.get(one, incident.opened_at) for one in proposals if one not in self._concluded]
@@ -290,15 +321,21 @@ class Pipeline:
     # -- learn
 
     def learn(self, conclusion: Conclusion) -> None:
-        """Remember what came of a proposal: what did not help is not proposed again for the same spec."""
-        stage = conclusion.outcome.stage
-        if stage in CONCLUDED_BADLY or stage in (Stage.KEPT, Stage.RELEASED, Stage.EXPIRED):
-            self._concluded.add(conclusion.proposal_id)
-        if stage not in CONCLUDED_BADLY:
+        """Remember what came of a proposal: what was done and did not help is not proposed again for the same spec.
+
+        What was never done (a guardrail refused it, the order was withdrawn) says nothing about whether it would help.
+        """
+        proposal_id, stage = conclusion.proposal_id, conclusion.outcome.stage
+        if stage in ACTED:
+            self._acted.add(proposal_id)
+        if stage not in CONCLUDED:
             return
-        unchanged = self._remedies.get(conclusion.proposal_id) or self._remedy_of(conclusion.proposal_id)
-        if unchanged is not None:
-            self._failed.add(unchanged)
+        self._concluded[proposal_id] = None
+        was_done = stage is Stage.UNDONE or (stage is Stage.ESCALATED and proposal_id in self._acted)
+        self._acted.discard(proposal_id)
+        unchanged = self._remedies.get(proposal_id) or self._remedy_of(proposal_id)
+        if was_done and unchanged is not None:
+            self._failed[unchanged] = conclusion.outcome.at
 
     def _remedy_of(self, proposal_id: str) -> str | None:
         found = (one.proposed[proposal_id] for one in self.incidents.all() if proposal_id in one.proposed)
@@ -314,15 +351,17 @@ class Pipeline:
         return {
             "board": self.board.to_plain(),
             "history": self.history.to_plain(),
-            "failed": sorted(self._failed),
-            "concluded": sorted(self._concluded)[-1000:],
+            "failed": {one: at.isoformat() for one, at in self._failed.items()},
+            "acted": sorted(self._acted),
+            "concluded": [*self._concluded][-CONCLUDED_MAX:],
         }
 
     def restore(self, plain: Mapping[str, Any]) -> None:
         self.board.restore(plain["board"])
         self.history.restore(plain["history"])
-        self._failed.update(plain["failed"])
-        self._concluded.update(plain["concluded"])
+        self._failed.update({one: datetime.fromisoformat(at) for one, at in plain["failed"].items()})
+        self._acted.update(plain["acted"])
+        self._concluded.update(dict.fromkeys(plain["concluded"]))
 
     def take_back(self, conclusions: Conclusions) -> None:
         """Forget having said what could not be written down: the next step says it again."""
@@ -369,6 +408,11 @@ def _patience(case: Case, probable: Hypothesis) -> timedelta:
         return PERSON_AFTER
     is_busy = any(more_traffic(case, member) for member in case.members)
     return PERSON_AFTER_BUSY if is_busy else PERSON_AFTER_UNUSUAL
+
+
+def _name_of(change: ObjectChange) -> str:
+    metadata = change.object.get("metadata") or {}
+    return f"{change.resource} {metadata.get('namespace', '')}/{metadata.get('name', '')}"
 
 
 def _is_vaguer(new: Diagnosis, old: Diagnosis) -> bool:

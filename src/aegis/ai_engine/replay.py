@@ -94,7 +94,10 @@ def replay(
                     pipeline.take(rules.column(moment), _moment(moment))
                 next_column += metrics_interval.total_seconds()
             if next_step <= moment:
-                fresh = Freshness(_moment(moment), pipeline.metrics_as_of, with_metrics, metrics_interval * 3)
+                stale_after = metrics_interval * 3
+                fresh = Freshness(
+                    _moment(moment), pipeline.metrics_as_of, with_metrics, stale_after, cluster_stale_after=stale_after
+                )
                 notes.add(moment, pipeline.conclude(_moment(moment), fresh))
                 next_step += step.total_seconds()
         if isinstance(item, ObjectChange):

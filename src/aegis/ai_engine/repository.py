@@ -52,22 +52,18 @@ class Repository:
             return [StoredIncident(row.key, row.body) for row in (await tx.execute(query)).all()]
 
     async def deliver(self, backend: Backend) -> int:
-        told: list[tuple[str, str]] = []
-
         async def send(body: bytes) -> None:
             if body.startswith(_REPORT):
                 await backend.report(IncidentReport.model_validate_json(body.removeprefix(_REPORT)))
                 return
             proposal = Proposal.model_validate_json(body.removeprefix(_PROPOSAL))
-            told.append((proposal.id, await backend.propose(proposal)))
-
-        delivered = await self._outbox.flush(self._database, {_QUEUE: send})
-        if told:
+            remediation_id = await backend.propose(proposal)
+            # Before the outbox forgets it: whoever is killed in between proposes it again, and hears the same id.
             async with self._database.transaction() as tx:
-                for proposal_id, remediation_id in told:
-                    row = update(tables.proposals).where(tables.proposals.c.id == proposal_id)
-                    await tx.execute(row.values(remediation_id=remediation_id))
-        return delivered
+                row = update(tables.proposals).where(tables.proposals.c.id == proposal.id)
+                await tx.execute(row.values(remediation_id=remediation_id))
+
+        return await self._outbox.flush(self._database, {_QUEUE: send})
 
     async def undelivered(self) -> Undelivered:
         async with self._database.transaction() as tx:

@@ -25,6 +25,7 @@ log = logging.getLogger(__name__)
 
 SNAPSHOT = "pipeline"
 RECENT = timedelta(hours=6)
+SHOWN_UNREADABLE = 10
 
 
 class State(BaseModel):
@@ -108,7 +109,7 @@ class AiEngine:
 
     def _state(self) -> State:
         now, fresh, inventory = self._now(), self._freshness(), self.pipeline.inventory
-        troubles = dict(self._ports.cluster.troubles())
+        troubles = {**self._ports.cluster.troubles(), **dict([*self.pipeline.unreadable.items()][:SHOWN_UNREADABLE])}
         if self._metrics_trouble:
             troubles["metrics"] = self._metrics_trouble
         return State(
@@ -135,6 +136,7 @@ class AiEngine:
             metrics_as_of=self.pipeline.metrics_as_of,
             has_metrics=self._has_metrics,
             stale_after=self._settings.stale_after,
+            cluster_stale_after=self._settings.cluster_stale_after,
         )
 
     # -- the step

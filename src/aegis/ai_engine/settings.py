@@ -56,7 +56,7 @@ class AiEngineSettings(BaseSettings):
     """How much learning a killed process may lose."""
     backfill: timedelta = timedelta(hours=1)
     """How much past to learn from at the first start, so that it can speak at once."""
-    watch_timeout: timedelta = timedelta(seconds=240)
+    watch_timeout: timedelta = Field(default=timedelta(seconds=30), ge=timedelta(seconds=5))
     """After this a watch is begun anew, so that a connection that died silently is noticed (real time)."""
 
     @model_validator(mode="after")
@@ -91,6 +91,11 @@ class AiEngineSettings(BaseSettings):
     def stale_after(self) -> timedelta:
         """What is older than three metric steps is out of date."""
         return self.metrics_interval * 3
+
+    @property
+    def cluster_stale_after(self) -> timedelta:
+        """A watch that was begun anew in time has been heard of by then, however quiet the cluster is."""
+        return self.watch_timeout * 1.5
 
 
 def _pairs(setting: str) -> list[tuple[str, str]]:

@@ -67,6 +67,22 @@ async def test_owners_come_before_what_they_own(watched: Watched) -> None:
     await watched.until(lambda: watched.names() == ["a-deployment", "a-pod"])
 
 
+async def test_a_watch_that_says_nothing_grows_old(watched: Watched) -> None:
+    """A connection that died silently looks like a quiet cluster."""
+
+    def age() -> timedelta:
+        as_of = watched.source.as_of()
+        assert as_of is not None
+        return watched.clock.now() - as_of
+
+    watched.source.start()
+    await watched.until(lambda: len(watched.api.watching) == len(PATHS))
+    first = age()
+    await asyncio.sleep(0.02)
+
+    assert age() > first
+
+
 async def test_nothing_is_said_before_everything_was_listed(watched: Watched) -> None:
     watched.api.failures["replicasets"] = [httpx2.Response(500)] * 200
     watched.api.put("pods", pod("first"))

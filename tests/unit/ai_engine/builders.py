@@ -1,11 +1,13 @@
 """Kubernetes objects and small worlds; every field has a default, so a test names only what matters to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import Conclusions, ObjectChange, Sample, labels_of
+from aegis.ai_engine.sources.kubernetes import PATHS
 from aegis.catalogue.signals import Signal
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.proposals import Proposal
@@ -65,11 +67,25 @@ class World:
         self._deployments: dict[str, dict[str, Any]] = {}
         self._column_at = START
         self._serial = 0
+        self._listing: list[ObjectChange] | None = None
 
     # -- objects
 
     def put(self, resource: str, object: Mapping[str, Any], *, deleted: bool = False) -> None:
-        self.pipeline.apply([ObjectChange(resource, object, self.now, deleted)])
+        change = ObjectChange(resource, object, self.now, deleted)
+        if self._listing is not None:
+            self._listing.append(change)
+        else:
+            self.pipeline.apply([change])
+
+    @contextmanager
+    def listed(self, *, newest_first: bool) -> Iterator[None]:
+        """Let all that is put meanwhile be seen for the first time at once: it was there before us."""
+        self._listing = changes = []
+        yield
+        self._listing = None
+        order = {resource: number for number, resource in enumerate(PATHS)}
+        self.pipeline.apply(sorted(reversed(changes) if newest_first else changes, key=lambda one: order[one.resource]))
 
     def deploy(self, name: str, *, replicas: int = 2, revision: int = 1, ready: bool = True, **spec: Any) -> str:
         """Put a Deployment with one revision's pods; return the revision's hash."""
@@ -244,7 +260,7 @@ class World:
     def freshness(self) -> Freshness:
         return Freshness(
             self._cluster_as_of, self.pipeline.metrics_as_of, has_metrics=self.has_metrics,
-            stale_after=timedelta(seconds=45),
+            stale_after=timedelta(seconds=45), cluster_stale_after=timedelta(seconds=45),
         )  # fmt: skip
 
     # -- what came of it

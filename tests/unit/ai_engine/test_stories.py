@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 import pytest
-from tests.unit.ai_engine.builders import World, meta, stamp
+from tests.unit.ai_engine.builders import SHOP, World, meta, stamp
 
-from aegis.ai_engine.ports import Conclusion
+from aegis.ai_engine.ports import Conclusion, ObjectChange
 from aegis.catalogue.signals import (
     CALL_ERROR_RATIO,
     CONNECTIONS_USAGE,
@@ -537,6 +537,84 @@ def test_what_did_not_help_is_left_to_a_person(world: World) -> None:
 
     assert len(world.proposals) == 1
     assert "did not help" in world.last.needs_person
+
+
+@pytest.mark.parametrize(
+    ("stages", "is_held_against_it"),
+    [
+        ([Stage.REFUSED], False),  # withdrawn, or a guardrail said no: nothing was done
+        ([Stage.BLOCKED, Stage.EXPIRED], False),
+        ([Stage.ESCALATED], False),
+        ([Stage.ACTING, Stage.SETTLING, Stage.ESCALATED], True),
+        ([Stage.ACTING, Stage.SETTLING, Stage.UNDOING, Stage.UNDONE], True),
+    ],
+)
+def test_only_what_was_done_can_have_been_of_no_help(
+    world: World, stages: list[Stage], *, is_held_against_it: bool
+) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2, times=4)
+    [proposal] = world.proposals
+    for number, stage in enumerate(stages, start=1):
+        outcome = Outcome(order_id="o", remediation_id="r", sequence=number, stage=stage, at=world.now)
+        world.pipeline.learn(Conclusion(proposal.id, outcome))
+    world.pod("web", 0, revision=2, ready=True, restarts=4)
+    world.run(400)
+    assert world.last.resolved
+
+    world.crash("web", 0, revision=2, times=5)
+    world.run(120)
+
+    assert ("did not help" in world.last.needs_person) is is_held_against_it
+
+
+def test_what_did_not_help_may_be_tried_again_after_a_day(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    outcome = Outcome(
+        order_id="o", remediation_id="r", sequence=1, stage=Stage.UNDONE, at=world.now - timedelta(days=1)
+    )
+    world.pipeline.learn(Conclusion(world.proposals[0].id, outcome))
+
+    world.crash("web", 0, revision=2, times=3)
+
+    assert "did not help" not in world.last.needs_person
+
+
+def test_what_cannot_be_read_is_named_and_hides_nothing_else(world: World) -> None:
+    odd = {"metadata": meta("odd", created=world.now), "spec": {"replicas": 1, "template": "none"}, "status": {}}
+    annotated = {
+        "metadata": meta("mine", created=world.now, annotations={"deployment.kubernetes.io/revision": "v2"}),
+        "spec": {},
+        "status": {},
+    }
+    pod = {"metadata": meta("beside", created=world.now), "spec": {}, "status": {}}
+    changes = [("replicasets", odd), ("replicasets", annotated), ("pods", pod)]
+
+    world.pipeline.apply([ObjectChange(resource, found, world.now) for resource, found in changes])
+
+    assert world.pipeline.inventory.find_pod(SHOP, "beside") is not None
+    assert {one.name for one in world.pipeline.inventory.revisions.values()} >= {"mine"}
+    assert list(world.pipeline.unreadable) == [f"replicasets {SHOP}/odd"]
+    world.pipeline.apply([ObjectChange("replicasets", odd | {"spec": {}}, world.now)])
+    assert not world.pipeline.unreadable
+
+
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_a_rollout_before_our_time_is_recognised_in_whatever_order_its_revisions_are_listed(
+    *, newest_first: bool
+) -> None:
+    world = World(metrics=False)
+    with world.listed(newest_first=newest_first):
+        world.node("n1")
+        world.deploy("web")
+        world.now += timedelta(hours=5)
+        world.roll_out("web", 2)
+
+    world.crash("web", 0, revision=2, times=6)
+
+    assert world.cause == "bad_revision"
+    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1)]
 
 
 def test_on_old_metrics_nothing_is_proposed_that_rests_on_them(world: World) -> None:

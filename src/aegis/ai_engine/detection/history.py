@@ -97,6 +97,7 @@ class History:
         self._unserved_since: dict[tuple[str, str], datetime] = {}
         self._behind: dict[tuple[str, str], str] = {}
         self._cordoned_since: dict[str, datetime] = {}
+        self._touched: dict[str, datetime] = {}
         self.began_at: datetime | None = None
 
     def note(self, before: View | None, after: View | None, *, inventory: Inventory, at: datetime) -> None:
@@ -118,6 +119,17 @@ class History:
                 self._forget_service(service)
             case _:
                 pass
+
+    def note_rollouts(self, inventory: Inventory) -> None:
+        """Note what was rolled out, once all that is known has been noted: a list names revisions in any order."""
+        for uid, at in self._touched.items():
+            workload = inventory.workloads.get(uid)
+            if workload is None:
+                continue
+            past, revisions = self._past(uid), inventory.revisions_of(workload)
+            if revisions and revisions[0].hash != past.newest:
+                self._note_rollout(past, revisions, at=at)
+        self._touched.clear()
 
     # -- questions
 
@@ -231,9 +243,7 @@ class History:
             past.whole_since.pop(revision.hash, None)
             return
         self._note_health(past, revision.hash, whole=0 < revision.replicas <= revision.ready, at=at)
-        revisions = inventory.revisions_of(workload)
-        if revisions and revisions[0].hash != past.newest:
-            self._note_rollout(past, revisions, at=at)
+        self._touched[workload.uid] = at
 
     def _note_rollout(self, past: Past, revisions: list[RevisionView], *, at: datetime) -> None:
         newest, previous = revisions[0], past.newest

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -68,6 +69,7 @@ class _Watch:
         self._known: dict[str, Mapping[str, Any]] = {}
         self._version = ""
         self._failures = 0
+        self._heard_at = 0.0
 
     async def run(self) -> None:
         while True:
@@ -89,7 +91,10 @@ class _Watch:
                 await self._clock.sleep(wait)
 
     def as_of(self, now: datetime) -> datetime | None:
-        return now if self.is_connected else self.last_heard
+        """Return how old what is known may be: a connection that died silently looks like a quiet cluster."""
+        if not self.is_connected:
+            return self.last_heard
+        return now - timedelta(seconds=time.monotonic() - self._heard_at)
 
     def _note_disconnected(self) -> None:
         if self.is_connected:
@@ -110,6 +115,7 @@ class _Watch:
             log.info("watching %s again", self.resource)
         self.trouble, self._failures = "", 0
         self.is_connected, self.last_heard = True, self._clock.now()
+        self._heard_at = time.monotonic()
 
     async def _list(self) -> None:
         params: dict[str, Any] = {"limit": PAGE}

@@ -357,7 +357,7 @@ def _revision(object: Object) -> RevisionView:
         namespace=meta.get("namespace", ""),
         name=meta["name"],
         owner=_owner(meta),
-        number=int((meta.get("annotations") or {}).get(_REVISION) or 0),
+        number=_number((meta.get("annotations") or {}).get(_REVISION) or ""),
         hash=(meta.get("labels") or {}).get("pod-template-hash") or "",
         replicas=spec.get("replicas") or 0,
         ready=status.get("readyReplicas") or 0,
@@ -365,6 +365,11 @@ def _revision(object: Object) -> RevisionView:
         containers=_container_specs((spec.get("template") or {}).get("spec") or {}),
         conditions=_conditions(status),
     )
+
+
+def _number(text: str) -> int:
+    """Read a revision's number; anybody may write an annotation, and what is none counts as the oldest."""
+    return int(text) if text.isdecimal() else 0
 
 
 def _service(object: Object) -> ServiceView:
