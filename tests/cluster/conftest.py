@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cluster.real import ROOT, Aegis, Cluster, Measured, wait_for
 
-from aegis.cli.api import remembered
+from aegis.cli.api import Api, remembered
 from testbed import machine
 from testbed.__main__ import CACHE, STATE
 from testbed.layout import PROMETHEUS, Cache, State
@@ -71,6 +71,20 @@ def aegis(cluster: Cluster, accounts: Path, tmp_path_factory: pytest.TempPathFac
     finally:
         up.send_signal(signal.SIGINT)
         up.wait(ENDS_WITHIN_S)
+
+
+@pytest.fixture(scope="module")
+def ann(aegis: Aegis) -> Iterator[Api]:
+    """Somebody who may ask for actions."""
+    with aegis.person("ann", "operator") as api:
+        yield api
+
+
+@pytest.fixture(scope="module")
+def bob(aegis: Aegis) -> Iterator[Api]:
+    """Somebody who may allow them."""
+    with aegis.person("bob", "approver") as api:
+        yield api
 
 
 @pytest.fixture(scope="module")

@@ -109,11 +109,11 @@ class Aegis:
         assert session is not None
         return Api(session)
 
-    def person(self, name: str, role: str, namespace: str) -> Api:
+    def person(self, name: str, role: str) -> Api:
         """Let a person in, and return the API as theirs."""
         password = secrets.token_urlsafe(16)
         with self.api as api:
-            grants = [{"role": role, "namespaces": [namespace]}]
+            grants = [{"role": role, "namespaces": ["*"]}]
             api.post("/api/v1/people", {"name": name, "password": password, "grants": grants})
             return Api(log_in(api.url, name, password))
 

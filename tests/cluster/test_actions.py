@@ -3,7 +3,7 @@
 All are asked for at once, each for a namespace of its own.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -50,12 +50,10 @@ class Asked:
     before: Object
     pods_before: frozenset[str]
     remediation_id: str
-    asker: Api
-    approver: Api
 
 
 @pytest.fixture(scope="module")
-def asked(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> Iterator[dict[str, Asked]]:
+def asked(*, cluster: Cluster, aegis: Aegis, ann: Api, bob: Api, new_namespace: Callable[[], str]) -> dict[str, Asked]:
     """Set everything up, then let a person ask for each action, and another one approve what was rehearsed."""
     namespaces = {action: new_namespace() for action in WISHES}
     manifests = {action: _set_up(cluster, namespace, WISHES[action]) for action, namespace in namespaces.items()}
@@ -63,22 +61,22 @@ def asked(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> I
         cluster.wait_until_rolled_out(namespace, "web")
     manifests["rollback_rollout"] = _roll_out_another(cluster, namespaces["rollback_rollout"])
     _outgrow_its_memory(cluster, namespaces["raise_memory"])
-    found = {action: _ask(cluster, aegis, action, namespaces[action], manifests[action]) for action in WISHES}
+    found = {
+        action: _ask(cluster, aegis, ann, action, namespace=namespaces[action], manifests=manifests[action])
+        for action in WISHES
+    }
     for one in found.values():
         waiting = aegis.conclusion(one.remediation_id, RemediationState.AWAITING_APPROVAL, within_s=DECIDED_WITHIN_S)
         body = {"plan_hash": waiting["plan"]["hash"], "comment": "go ahead"}
         with pytest.raises(ForbiddenError):
-            one.asker.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
-        one.approver.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
-    yield found
-    for one in found.values():
-        one.asker.close()
-        one.approver.close()
+            ann.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
+        bob.post(f"/api/v1/remediations/{one.remediation_id}/approve", body)
+    return found
 
 
 @pytest.mark.parametrize("action", WISHES)
 def test_an_action_does_what_it_says_and_its_undo_gives_everything_back(
-    cluster: Cluster, aegis: Aegis, asked: dict[str, Asked], action: str
+    *, cluster: Cluster, aegis: Aegis, bob: Api, asked: dict[str, Asked], action: str
 ) -> None:
     wish, one = WISHES[action], asked[action]
 
@@ -89,7 +87,7 @@ def test_an_action_does_what_it_says_and_its_undo_gives_everything_back(
     assert remediation["state"] == wish.ends, remediation["reason"]
     DONE[action](cluster, one)
     if wish.is_undone:
-        one.approver.post(f"/api/v1/remediations/{one.remediation_id}/undo")
+        bob.post(f"/api/v1/remediations/{one.remediation_id}/undo")
         aegis.conclusion(one.remediation_id, RemediationState.UNDONE, within_s=DECIDED_WITHIN_S)
         after = cluster.get("deployment", one.namespace, "web")
         assert _without_stamps(after) == _without_stamps(one.before)
@@ -165,15 +163,13 @@ def _outgrow_its_memory(cluster: Cluster, namespace: str) -> None:
     wait_for(is_killed_twice, within_s=KILLED_TWICE_WITHIN_S, what="it is not killed for its memory")
 
 
-def _ask(cluster: Cluster, aegis: Aegis, action: str, namespace: str, manifests: list[Object]) -> Asked:
-    asker = aegis.person(f"ann-{namespace}", "operator", namespace)
-    approver = aegis.person(f"bob-{namespace}", "approver", namespace)
+def _ask(cluster: Cluster, aegis: Aegis, ann: Api, action: str, *, namespace: str, manifests: list[Object]) -> Asked:
     pods = cluster.list("pods", namespace, "app=web")
     kind, name = ("Pod", pods[0]["metadata"]["name"]) if action == "evict_pod" else ("Deployment", "web")
     wanted = {"kind": action, **WISHES[action].parameters}
     before, uids = cluster.get("deployment", namespace, "web"), pods_of(cluster, namespace)
-    remediation_id = aegis.ask(asker, f"{namespace}/{kind}/{name}", wanted)
-    return Asked(namespace, manifests, before, uids, remediation_id, asker, approver)
+    remediation_id = aegis.ask(ann, f"{namespace}/{kind}/{name}", wanted)
+    return Asked(namespace, manifests, before, uids, remediation_id)
 
 
 def _without_stamps(deployment: Object) -> Object:

@@ -8,6 +8,7 @@ import pytest
 from tests.cluster.manifests import script, service
 from tests.cluster.real import Aegis, Cluster, Object, cause_of, fields_of_aegis, wait_for, writes_in
 
+from aegis.cli.api import Api
 from aegis.contracts.remediations import RemediationState
 from testbed import machine
 from testbed.layout import NODE, State
@@ -106,6 +107,7 @@ def test_what_must_not_be_done_is_not_done(
     *,
     cluster: Cluster,
     aegis: Aegis,
+    ann: Api,
     namespace: str,
     audit_log: Path,
     guard: Callable[[Cluster, str], None],
@@ -120,8 +122,7 @@ def test_what_must_not_be_done_is_not_done(
     name = cluster.list("pods", namespace, "app=web")[0]["metadata"]["name"] if is_pod else "web"
     kind = "Pod" if is_pod else "Deployment"
 
-    with aegis.person(f"ann-{namespace}", "operator", namespace) as asker:
-        wanted = aegis.ask(asker, f"{namespace}/{kind}/{name}", action)
+    wanted = aegis.ask(ann, f"{namespace}/{kind}/{name}", action)
     remediation = aegis.conclusion(wanted, ends, within_s=DECIDED_WITHIN_S)
 
     assert why in remediation["reason"]

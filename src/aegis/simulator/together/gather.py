@@ -53,6 +53,7 @@ async def gather(run: Together) -> Evidence:
         ended_at=run.clock.now(),
         settings=_settings(run),
         writes=run.ledger.writes,
+        delayed=run.network.delayed,
         requests=list(run.api.requests),
         truths=run.truths,
         objects={

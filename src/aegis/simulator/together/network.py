@@ -77,10 +77,19 @@ class Network:
     """How often each signed order was handed to an Executor, by its signature."""
     echo: dict[str, list[Any]] = field(default_factory=dict)
     """What was fetched and is still to be delivered once more."""
+    delayed: dict[bytes, datetime] = field(default_factory=dict)
+    """When a request that arrived late was sent, by its body."""
     _late: list[tuple[datetime, Callable[[], Awaitable[object]]]] = field(default_factory=list)
 
     async def carry(
-        self, client: str, server: str, deliver: Callable[[], Awaitable[R]], errors: _Errors, *, may_be_late: bool
+        self,
+        client: str,
+        server: str,
+        deliver: Callable[[], Awaitable[R]],
+        errors: _Errors,
+        *,
+        body: bytes,
+        may_be_late: bool,
     ) -> R:
         """Deliver a request as the wire's trouble has it."""
         trouble = self.troubles.get((client, server), CALM)
@@ -91,6 +100,7 @@ class Network:
         fate -= trouble.request_lost
         if fate < trouble.late and may_be_late:
             self.happened["late"] += 1
+            self.delayed[body] = self.clock.now()
             self._late.append((self.clock.now() + LATE * self.rng.random(), deliver))
             raise errors.timeout("the request is on its way")
         fate -= trouble.late
@@ -132,7 +142,12 @@ class ServiceWire(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         client, server = self._client.rpartition("-")[0], self._servers[0].kind
         return await self._network.carry(
-            client, server, lambda: self._deliver(request), _HTTPX, may_be_late=request.method == "POST"
+            client,
+            server,
+            lambda: self._deliver(request),
+            _HTTPX,
+            body=request.content,
+            may_be_late=request.method == "POST",
         )
 
     async def _deliver(self, request: httpx.Request) -> httpx.Response:
@@ -177,7 +192,12 @@ class ClusterWire(httpx2.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         return await self._network.carry(
-            "executor", "cluster", lambda: self._deliver(request), _HTTPX2, may_be_late=request.method != "GET"
+            "executor",
+            "cluster",
+            lambda: self._deliver(request),
+            _HTTPX2,
+            body=request.content,
+            may_be_late=request.method != "GET",
         )
 
     async def _deliver(self, request: httpx2.Request) -> httpx2.Response:

@@ -204,8 +204,9 @@ def looked_at_again(found: Evidence) -> Ruling:
             reads.setdefault(line.path, []).append(line.time)
     for write, order_id in found.acts():
         path = write.path.removesuffix("/eviction")
+        sent_at = found.delayed.get(write.body, write.at)  # for what the wire does with it afterwards nobody can answer
         ruling.check(
-            any(write.at - LOOKED_AGAIN_WITHIN <= at <= write.at for at in reads.get(path, ())),
+            any(sent_at - LOOKED_AGAIN_WITHIN <= at <= sent_at for at in reads.get(path, ())),
             f"{order_id} was carried out without looking again",
         )
         row, plan = found.remediation_of(order_id), found.plans.get(order_id)

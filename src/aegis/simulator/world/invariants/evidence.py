@@ -113,6 +113,8 @@ class Evidence:
     ended_at: datetime
     settings: ExecutorSettings
     writes: Sequence[Write]
+    delayed: Mapping[bytes, datetime]
+    """When a write that the wire delivered late was sent, by its body."""
     requests: Sequence[Requested]
     truths: Sequence[Truth]
     objects: Mapping[str, Object]
