@@ -1,5 +1,6 @@
 """The audit trail over HTTP: listed, exported, witnessed, and proved with a public key alone."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -51,6 +52,14 @@ async def test_an_export_covers_what_happened_up_to_this_moment(rig: Rig) -> Non
 
     assert entries[-1].detail == {"reason": "reason 2"}
     assert checkpoints[-1].sequence == entries[-1].sequence
+
+
+async def test_exports_at_the_same_time_sign_the_same_checkpoint(rig: Rig) -> None:
+    await act(rig)
+
+    exports = await asyncio.gather(*(export(rig) for _ in range(4)))
+
+    assert len({checkpoints[-1].signature for _, checkpoints in exports}) == 1
 
 
 async def test_what_is_sealed_while_an_export_is_written_waits_for_the_next(rig: Rig) -> None:

@@ -135,6 +135,36 @@ async def test_whoever_is_bound_to_a_namespace_sees_theirs_however_much_there_is
     problem_of(await rig.as_("eve").post(f"/api/v1/incidents/{others['id']}/acknowledge"), 404)
 
 
+async def test_what_is_wrong_elsewhere_is_nobodys_business(rig: Rig) -> None:
+    till = workload("till", "elsewhere")
+    beside = (symptom("f-1", workload=till), symptom("f-2"), symptom("f-3", workload=workload("n1", "")))
+    await tell(rig, report(workload=till, affected=(workload("web"), workload("desk", "elsewhere")), findings=beside))
+
+    [theirs] = await incidents(rig, "eve")
+
+    assert [one["name"] for one in theirs["affected"]] == ["desk"]
+    assert {one["fingerprint"] for one in theirs["findings"]} == {"f-1", "f-3"}  # nodes concern everybody
+    assert len((await incidents(rig))[0]["findings"]) == 3
+
+
+async def test_alerts_and_reports_about_one_workload_do_not_wait_for_each_other(rig: Rig) -> None:
+    await tell(rig, report())
+    message = {
+        "version": "4",
+        "alerts": [{
+            "status": "firing", "startsAt": "2026-01-05T00:00:00Z", "fingerprint": "a1",
+            "labels": {"alertname": "Slow", "namespace": "shop", "deployment": "web"},
+        }],
+    }  # fmt: skip
+    for number in range(8):
+        body = report(needs_person=f"look {number}").model_dump(mode="json")
+        told, alerted = await asyncio.gather(
+            rig.as_("ai-engine").post("/api/v1/incidents/reports", json=body),
+            rig.as_("alertmanager").post("/api/v1/alerts", json=message),
+        )
+        assert (told.status_code, alerted.status_code) == (202, 202)
+
+
 async def test_pages_go_back_in_time(rig: Rig) -> None:
     for number in range(3):
         await tell(rig, report(f"problem-{number}", reported_at=NOW.replace(minute=number)))

@@ -330,6 +330,22 @@ async def test_a_policy_that_denies_it_by_now_wins_over_a_yes(rig: Rig) -> None:
     assert (await rig.fetch()).orders == ()
 
 
+async def test_a_policy_that_asks_for_more_by_now_asks_anew(rig: Rig) -> None:
+    remediation_id, planned = await rig.awaiting()
+    await rig.approve("ann", remediation_id, planned.hash)
+
+    await rig.put_policy(policy("{name: ask, effect: require_approval, approvals: {count: 2}}", name="ask"))
+    await rig.backend.step()
+
+    shown = await rig.show(remediation_id)
+    assert (shown["state"], shown["decision"]["approvals_needed"], shown["approvals"]) == ("awaiting_approval", 2, [])
+    assert (await rig.fetch()).orders == ()
+    for name in ("ann", "bob"):
+        await rig.approve(name, remediation_id, planned.hash)
+    await rig.backend.step()
+    assert await rig.state(remediation_id) == "ordered"
+
+
 async def test_one_no_is_a_no(rig: Rig) -> None:
     remediation_id, planned = await rig.awaiting()
 

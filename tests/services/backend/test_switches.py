@@ -47,6 +47,14 @@ async def test_a_storm_that_is_reported_again_calls_one_person_once(rig: Rig) ->
     assert await rig.audit("cluster") == ["service:executor storm:began"]
 
 
+async def test_a_storm_is_shown_with_ones_own_workloads(rig: Rig) -> None:
+    everywhere = ["elsewhere/Deployment/till", "Node/n1", "shop/Deployment/web"]
+    await rig.as_("executor").put("/api/v1/storm", json=STORM | {"unhealthy": everywhere})
+
+    assert (await rig.as_("vic").get("/api/v1/storm")).json()["unhealthy"] == everywhere
+    assert (await rig.as_("eve").get("/api/v1/storm")).json()["unhealthy"] == everywhere[:2]
+
+
 async def test_a_storm_ends(rig: Rig) -> None:
     await rig.as_("executor").put("/api/v1/storm", json=STORM)
     await rig.pass_time(seconds=1)

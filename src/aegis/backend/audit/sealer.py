@@ -6,7 +6,7 @@ from datetime import timedelta
 from aegis.backend.audit import repository
 from aegis.contracts.audit import Checkpoint, checkpoint_bytes, entry_hash
 from aegis.kit.clock import Clock
-from aegis.kit.database import Database, try_lock
+from aegis.kit.database import Database, lock, try_lock
 from aegis.kit.signing import PrivateKey
 
 SEALER_LOCK = 7_232_002
@@ -67,6 +67,7 @@ class Sealer:
         while await self.seal():
             pass
         async with self.database.transaction() as tx:
+            await lock(tx, SEALER_LOCK)  # two exports at once would sign the same entry twice
             sequence, head = await repository.chain_head(tx)
             newest = await repository.newest_checkpoint(tx)
             if newest is not None and newest.sequence == sequence:

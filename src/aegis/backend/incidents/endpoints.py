@@ -12,6 +12,7 @@ from aegis.backend.incidents.alertmanager import AlertmanagerMessage, as_finding
 from aegis.backend.incidents.register import IncidentRegister
 from aegis.contracts.base import Moment
 from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
+from aegis.contracts.targets import WorkloadRef
 from aegis.kit.errors import ConflictError, InvalidError, NotFoundError
 
 
@@ -63,7 +64,7 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
         async with database.transaction() as tx:
             readable = [one for one in await repository.namespaces(tx) if principal.may(Permission.READ, one)]
             found = await repository.page(tx, namespaces=readable, state=state, limit=limit, before=before)
-        return IncidentPage(incidents=list(found))
+        return IncidentPage(incidents=[_readable(one, principal) for one in found])
 
     @routes.get("/incidents/{incident_id}")
     async def show(incident_id: str, principal: Principal = access.anywhere(Permission.READ)) -> Incident:
@@ -83,6 +84,20 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
             incident = await repository.find(tx, incident_id)
         if incident is None or not principal.may(Permission.READ, incident.workload.namespace):
             raise NotFoundError(f"there is no incident {incident_id}", hint="`aegis incidents list` shows them.")
-        return incident
+        return _readable(incident, principal)
 
     return routes
+
+
+def _readable(incident: Incident, principal: Principal) -> Incident:
+    """Return an incident without what else is wrong in namespaces that are none of this person's business.
+
+    The cause is named wherever it is: without it nobody could understand what is wrong in their own.
+    """
+
+    def may(one: WorkloadRef) -> bool:
+        return not one.namespace or principal.may(Permission.READ, one.namespace)
+
+    affected = tuple(one for one in incident.affected if may(one))
+    findings = tuple(one for one in incident.findings if may(one.workload))
+    return incident.model_copy(update={"affected": affected, "findings": findings})

@@ -44,7 +44,7 @@ async def find(tx: AsyncConnection, incident_id: str) -> Incident | None:
 
 
 async def find_open(tx: AsyncConnection, workload: WorkloadRef) -> Incident | None:
-    """Return the newest incident of a workload that is not resolved."""
+    """Return the newest incident of a workload that is not resolved. Whoever changes it takes its key's lock."""
     query = (
         select(incidents)
         .where(
@@ -54,7 +54,6 @@ async def find_open(tx: AsyncConnection, workload: WorkloadRef) -> Incident | No
         )
         .order_by(desc(incidents.c.opened_at))
         .limit(1)
-        .with_for_update()
     )
     return _one(await tx.execute(query))
 

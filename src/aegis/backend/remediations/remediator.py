@@ -250,11 +250,7 @@ class Remediator:
 
     async def _follow(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
         decided = {"decision": decision.model_dump(mode="json")}
-        detail = {"effect": decision.effect.value, "rule": decision.rule, "policy": decision.policy_version}
-        await self.trail.record(
-            tx, actor=BACKEND, event=f"decision:{decision.effect.value}", subject=row.id,
-            detail=detail | {"reasons": list(decision.reasons), "plan_hash": plan.hash},
-        )  # fmt: skip
+        await self._tell_decision(tx, row, plan, decision)
         reason = "; ".join(decision.reasons)
         if plan.facts.mode in ("off", "observe"):
             then = S.OBSERVED if plan.facts.mode == "observe" else S.DENIED
@@ -270,6 +266,13 @@ class Remediator:
             await self._ask_for_approval(tx, row, plan, decision, expires_at=expires_at)
         else:
             await self._order(tx, row, plan, decision, reason=reason)
+
+    async def _tell_decision(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
+        detail = {"effect": decision.effect.value, "rule": decision.rule, "policy": decision.policy_version}
+        await self.trail.record(
+            tx, actor=BACKEND, event=f"decision:{decision.effect.value}", subject=row.id,
+            detail=detail | {"reasons": list(decision.reasons), "plan_hash": plan.hash},
+        )  # fmt: skip
 
     async def _order(self, tx: Transaction, row: Any, plan: Plan, decision: Decision, *, reason: str) -> None:
         given = await repository.approvals_of(tx, row.id)
@@ -309,7 +312,7 @@ class Remediator:
                 match consent(given, plan_hash=plan.hash, decision=decision, now=now):
                     case Consent.GIVEN:
                         names = ", ".join(item.approver for item in given)
-                        await self._order_unless_denied(tx, row, plan, decision, in_force, approvers=names)
+                        await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
                     case Consent.REFUSED:
                         await self._move(tx, row, S.DENIED, actor=BACKEND, reason="rejected")
                     case Consent.OPEN if row.expires_at <= now:
@@ -317,17 +320,25 @@ class Remediator:
                     case Consent.OPEN:
                         pass
 
-    async def _order_unless_denied(
+    async def _order_if_still_allowed(
         self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
     ) -> None:
-        """A policy may have been saved since somebody was asked: what it denies, nobody's yes allows."""
+        """A policy may have been saved since somebody was asked: what it says by now counts, not what it said then."""
         context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
         newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
         if newest.effect is Effect.DENY:
             reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
             await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, decision=newest.model_dump(mode="json"))
+        elif newest.effect is Effect.REQUIRE_APPROVAL and _asks_for_more(newest, decision):
+            await self._ask_anew(tx, row, plan, newest)
         else:
             await self._order(tx, row, plan, decision, reason=f"approved by {approvers}")
+
+    async def _ask_anew(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
+        """What was said under the old rule no longer counts: whoever the new one names has to say it."""
+        await repository.ask_anew(tx, row.id, decision=decision, at=self.ports.clock.now())
+        await self._tell_decision(tx, row, plan, decision)
+        await self._ask_for_approval(tx, row, plan, decision, expires_at=row.expires_at)
 
     async def _give_up_on_rehearsals(self) -> None:
         async with self.ports.database.transaction() as tx:
@@ -522,3 +533,7 @@ def _dedupe_key(proposal: Proposal) -> str:
 def _spelled(action: Action) -> str:
     settings = {key: value for key, value in action.model_dump(mode="json").items() if key != "kind"}
     return " ".join([action.kind.value, *(f"{key}={value}" for key, value in settings.items())])
+
+
+def _asks_for_more(newest: Decision, before: Decision) -> bool:
+    return newest.approvals_needed > before.approvals_needed or newest.approver_role != before.approver_role

@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import desc, func, or_, select, update
+from sqlalchemy import delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.backend.remediations.lifecycle import CONCLUDABLE, CONCLUDED, FAILED, HELPED
 from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
 from aegis.contracts.approvals import Approval
+from aegis.contracts.decisions import Decision
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.database import lock
@@ -263,6 +264,13 @@ async def add_approval(tx: AsyncConnection, approval: Approval) -> bool:
         insert(approvals).values(approval.model_dump()).on_conflict_do_nothing().returning(approvals.c.id)
     )
     return added.first() is not None
+
+
+async def ask_anew(tx: AsyncConnection, remediation_id: str, *, decision: Decision, at: datetime) -> None:
+    """Let a new decision stand, and forget what people said under the one before; the audit trail keeps it."""
+    await tx.execute(delete(approvals).where(approvals.c.remediation_id == remediation_id))
+    row = {"decision": decision.model_dump(mode="json"), "updated_at": at}
+    await tx.execute(update(remediations).where(remediations.c.id == remediation_id).values(row))
 
 
 async def approvals_of(tx: AsyncConnection, remediation_id: str) -> tuple[Approval, ...]:

@@ -54,12 +54,13 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
                 await _page(tx, storm)
 
     @routes.get("/storm")
-    async def show_storm(_: Principal = access.anywhere(Permission.READ)) -> Storm:
+    async def show_storm(principal: Principal = access.anywhere(Permission.READ)) -> Storm:
         async with database.transaction() as tx:
             newest = await repository.newest_storm(tx)
         if newest is None:
             raise NotFoundError("there has been no storm")
-        return newest
+        readable = (one for one in newest.unhealthy if _concerns(one, principal))
+        return newest.model_copy(update={"unhealthy": tuple(readable)})
 
     async def _switch(principal: Principal, *, paused: bool, reason: str) -> Pause:
         switched = Pause(paused=paused, reason=reason, by=principal.actor, since=clock.now())
@@ -80,3 +81,9 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
         )
 
     return routes
+
+
+def _concerns(workload: str, principal: Principal) -> bool:
+    """Whether somebody may know of a workload (`namespace/Kind/name`); a node (`Node/name`) concerns everybody."""
+    namespace, _, named = workload.partition("/")
+    return "/" not in named or principal.may(Permission.READ, namespace)

@@ -190,6 +190,8 @@ class Play:
         main, incident = self._main_remediation(case), self._main_incident(case)
         problems = [*self._problems, *self._complaints(case), *await self._wrong_causes(case)]
         problems += [*self._wrong_writes(case, writes), *audit["problems"]]
+        if case.expect.result == QUIET and audit["orders"]:
+            problems.append(f"{audit['orders']} orders were issued, and none was needed")
         fault_at = self._fault_at(case)
         return Ending(
             story=self._name_of(case),
@@ -307,7 +309,8 @@ class Play:
         entries, checkpoints = read_export(file)
         key = PublicKey.from_text(self._stage.secrets.public_key)
         problems = [f"audit: {one}" for one in broken_links(entries, checkpoints, key=key)]
-        return {"entries": len(entries), "checkpoints": len(checkpoints), "problems": problems}
+        orders = sum(one.event == "order:issued" for one in entries)
+        return {"entries": len(entries), "checkpoints": len(checkpoints), "orders": orders, "problems": problems}
 
     def _reasons(self, case: Case) -> list[str]:
         found = self._remediations_of(case)
