@@ -154,14 +154,15 @@ class Aegis:
     def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float) -> Object:
         """Wait until a remediation is in one of these states."""
 
-        def look() -> Object | None:
+        until = time.monotonic() + within_s
+        while True:
             with self.api as api:
                 found: Object = api.get(f"/api/v1/remediations/{remediation_id}")
-            return found if found["state"] in states else None
-
-        found = wait_for(look, within_s=within_s, what=f"{remediation_id} is not {' or '.join(states)}")
-        assert found is not None
-        return found
+            if found["state"] in states:
+                return found
+            said = f"{remediation_id} is {found['state']} ({found['reason']}), not {' or '.join(states)}"
+            assert time.monotonic() < until, f"{said}, after {within_s:.0f} s"
+            time.sleep(A_MOMENT_S)
 
     def notifications(self) -> list[Object]:
         with self.api as api:

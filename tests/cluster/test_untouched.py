@@ -155,7 +155,7 @@ def test_a_lost_node_calls_a_person_and_nothing_is_touched(
     try:
         incident = wait_for(told, within_s=NODE_LOST_WITHIN_S, what="nobody noticed that the node is lost")
         assert incident is not None
-        assert incident["workload"]["name"] == NODE
+        assert incident["diagnosis"]["hypotheses"][0]["subject"]["name"] == NODE
         wait_for(
             lambda: "person:called" in aegis.events(incident["id"]), within_s=DECIDED_WITHIN_S, what="nobody was called"
         )
