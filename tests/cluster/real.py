@@ -151,16 +151,16 @@ class Aegis:
         assert found is not None
         return found
 
-    def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float) -> Object:
-        """Wait until a remediation is in one of these states."""
+    def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float, because: str = "") -> Object:
+        """Wait until a remediation is in one of these states, for this reason."""
 
         until = time.monotonic() + within_s
         while True:
             with self.api as api:
                 found: Object = api.get(f"/api/v1/remediations/{remediation_id}")
-            if found["state"] in states:
+            if found["state"] in states and because in found["reason"]:
                 return found
-            said = f"{remediation_id} is {found['state']} ({found['reason']}), not {' or '.join(states)}"
+            said = f"{remediation_id} is {found['state']} ({found['reason']}), not {' or '.join(states)} {because}"
             assert time.monotonic() < until, f"{said}, after {within_s:.0f} s"
             time.sleep(A_MOMENT_S)
 
