@@ -23,6 +23,7 @@ CONTROL_PLANE = ("kube-apiserver", "kube-controller-manager", "kube-scheduler")
 NODE = ("kubelet", "kube-proxy")
 ETCD, KUBE_ROUTER, KWOK = "etcd", "kube-router", "kwok"
 COREDNS, METRICS_SERVER, PROVISIONER = "coredns", "metrics-server", "local-path-provisioner"
+ROLLOUTS = "rollouts-controller"
 
 # A program that only this package brings, and the package.
 DEBIAN_CONTROL_PLANE = {"ip": "iproute2", "nsenter": "util-linux", "sysctl": "procps"}
@@ -77,7 +78,7 @@ class Module:
         )
 
 
-ADDONS, VOLUMES = Module("addons"), Module("volumes")
+ADDONS, VOLUMES, PEERS = Module("addons"), Module("volumes"), Module("peers")
 
 
 @dataclass(frozen=True)

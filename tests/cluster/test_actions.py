@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from tests.cluster.manifests import script, service
-from tests.cluster.real import Aegis, Cluster, Object, fields_of_aegis, wait_for
 
 from aegis.cli.api import Api
 from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import ForbiddenError
+from testbed.driver.aegis import Aegis, fields_of_aegis
+from testbed.driver.cluster import Cluster, Object, wait_for
+from testbed.driver.manifests import script, service
 
 DECIDED_WITHIN_S = 90
 CONCLUDED_WITHIN_S = 400

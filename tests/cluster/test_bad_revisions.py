@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from tests.cluster.manifests import script, service
-from tests.cluster.real import Aegis, Cluster, Measured, Object, cause_of, fields_of_aegis
+from tests.cluster.conftest import Measured
 
 from aegis.contracts.remediations import RemediationState
+from testbed.driver.aegis import Aegis, cause_of, fields_of_aegis
+from testbed.driver.cluster import Cluster, Object
+from testbed.driver.manifests import script, service
 
 GOOD_AGAIN_WITHIN_S = 60
 """From the fault until every pod is of the good revision; the goal is 30."""

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from tests.cluster.manifests import script, service
-from tests.cluster.real import Aegis, Cluster, wait_for, writes_in
+from testbed.driver.aegis import Aegis, writes_in
+from testbed.driver.cluster import Cluster, wait_for
+from testbed.driver.manifests import script, service
 
 MANY = 7
 STORM_WITHIN_S = 120

@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
-from tests.cluster.manifests import script, service
-from tests.cluster.real import Aegis, Cluster, cause_of, fields_of_aegis
-from tests.cluster.traffic import Traffic
 
 from aegis.contracts.remediations import RemediationState
+from testbed.driver.aegis import Aegis, cause_of, fields_of_aegis
+from testbed.driver.cluster import Cluster
+from testbed.driver.manifests import script, service
+from testbed.driver.traffic import Traffic
 
 USUAL_S = 150
 """How long the services are watched before something goes wrong."""

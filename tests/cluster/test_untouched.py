@@ -5,12 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.cluster.manifests import script, service
-from tests.cluster.real import Aegis, Cluster, Object, cause_of, fields_of_aegis, wait_for, writes_in
 
 from aegis.cli.api import Api
 from aegis.contracts.remediations import RemediationState
 from testbed import machine
+from testbed.driver.aegis import Aegis, cause_of, fields_of_aegis, writes_in
+from testbed.driver.cluster import Cluster, Object, wait_for
+from testbed.driver.manifests import script, service
 from testbed.layout import NODE, State
 
 DECIDED_WITHIN_S = 90

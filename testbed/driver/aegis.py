@@ -1,86 +1,28 @@
-"""The testbed's cluster and an Aegis on it, as tests see them: through kubectl, and through the commands of Aegis."""
+"""An Aegis on the testbed's cluster, installed as the guide says, and driven through its commands and its API."""
 
 import contextlib
 import json
-import os
 import secrets
+import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-import yaml
+from typing import Any
 
 from aegis.cli.api import Api, log_in, remembered
 from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import NotFoundError
+from testbed.driver.cluster import A_MOMENT_S, ASKS_WITHIN_S, Cluster, Object, wait_for
+from testbed.layout import HERE, PROMETHEUS
 
-ROOT = Path(__file__).parents[2]
-A_MOMENT_S = 0.5
-ASKS_WITHIN_S = 60
+ROOT = HERE.parent
 SEEN_WITHIN_S = 30
-Object = dict[str, Any]
-Measured = Callable[[str, float], None]
-T = TypeVar("T")
-
-
-def wait_for(look: Callable[[], T], *, within_s: float, what: str) -> T:
-    """Look until there is something to return; what was seen last stands in the complaint."""
-    until = time.monotonic() + within_s
-    while not (seen := look()):
-        assert time.monotonic() < until, f"{what}: not within {within_s:.0f} s; last seen: {seen!r}"
-        time.sleep(A_MOMENT_S)
-    return seen
-
-
-@dataclass(frozen=True)
-class Cluster:
-    """A real cluster, as its administrator."""
-
-    kubeconfig: Path
-    binary: Path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        path = f"{self.binary.parent}:{os.environ['PATH']}"  # noqa: TID251 - what the programs are found by
-        return {**os.environ, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}  # noqa: TID251
-
-    def kubectl(self, *arguments: str, stdin: str = "") -> str:
-        command = [str(self.binary), *arguments]
-        done = subprocess.run(
-            command, check=False, env=self.environment, input=stdin, capture_output=True, text=True,
-            timeout=ASKS_WITHIN_S,
-        )  # fmt: skip
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
-
-    def apply(self, *objects: Object, manager: str = "kubectl") -> None:
-        """Apply as an owner does: server-side, without force, so that a field of somebody else's is a conflict."""
-        text = yaml.safe_dump_all(objects)
-        self.kubectl("apply", "--server-side", f"--field-manager={manager}", "--filename", "-", stdin=text)
-
-    def get(self, kind: str, namespace: str, name: str) -> Object:
-        found: Object = json.loads(
-            self.kubectl("-n", namespace, "get", kind, name, "--show-managed-fields", "-o", "json")
-        )
-        return found
-
-    def list(self, kind: str, namespace: str, selector: str = "") -> Sequence[Object]:
-        text = self.kubectl("-n", namespace, "get", kind, f"--selector={selector}", "-o", "json")
-        found: Sequence[Object] = json.loads(text)["items"]
-        return found
-
-    def address_of(self, namespace: str, service: str) -> str:
-        return str(self.get("service", namespace, service)["spec"]["clusterIP"])
-
-    def wait_until_rolled_out(self, namespace: str, name: str, *, within_s: float = 120) -> None:
-        self.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={within_s:.0f}s")
-
-    def wait_until_well(self, namespace: str, *names: str) -> None:
-        for name in names:
-            self.wait_until_rolled_out(namespace, name)
+UP_WITHIN_S = 90
+ENDS_WITHIN_S = 60
+SETTINGS = ("AEGIS_METRICS_INTERVAL=PT5S", "AEGIS_METRICS_STEP=PT5S", "AEGIS_BUDGET=100")
+"""The testbed's Prometheus scrapes every five seconds, and a run has more faults than ten minutes usually see."""
 
 
 @dataclass(frozen=True)
@@ -153,7 +95,6 @@ class Aegis:
 
     def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float, because: str = "") -> Object:
         """Wait until a remediation is in one of these states, for this reason."""
-
         until = time.monotonic() + within_s
         while True:
             with self.api as api:
@@ -180,6 +121,32 @@ class Aegis:
         file = folder / "trail.jsonl"
         self.run("audit", "export", str(file))
         assert self.command("audit", "verify", str(file), "--key", self.command("status")["public_key"])["ok"]
+
+
+def make_accounts(cluster: Cluster, folder: Path) -> None:
+    """Let Aegis into the cluster, with a kubeconfig for each service, as the guide says."""
+    subprocess.run([ROOT / "scripts" / "accounts.sh", folder], check=True, env=cluster.environment)
+
+
+@contextlib.contextmanager
+def installed(cluster: Cluster, accounts: Path, folder: Path) -> Iterator[Aegis]:
+    """Run three fresh processes, one account each, that may act, until the block is left."""
+    aegis = Aegis(cluster, folder / "home", folder / "logs")
+    options = ["--kubeconfig", str(accounts), "--prometheus", PROMETHEUS, "--logs", str(aegis.logs)]
+    options += [part for setting in SETTINGS for part in ("--set", setting)]
+    with (folder / "up.log").open("wb") as log:
+        up = subprocess.Popen(
+            [ROOT / ".venv" / "bin" / "aegis", "up", *options],
+            env={**cluster.environment, "AEGIS_HOME": str(aegis.home)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        wait_for(lambda: up.poll() is not None or remembered(aegis.home), within_s=UP_WITHIN_S, what="Aegis is not up")
+        assert up.poll() is None, (folder / "up.log").read_text()
+        aegis.run("resume")
+        yield aegis
+    finally:
+        up.send_signal(signal.SIGINT)
+        up.wait(ENDS_WITHIN_S)
 
 
 def fields_of_aegis(workload: Object) -> list[Object]:

@@ -1,8 +1,9 @@
-"""Small real workloads: testbed/service.py, told by its environment what to do."""
+"""Small real workloads: service.py, told by its environment what to do."""
 
+from pathlib import Path
 from typing import Any
 
-from tests.cluster.real import ROOT, Object
+from testbed.driver.cluster import Object
 
 IMAGE = "python:3.13-slim"
 PORT = 8080
@@ -14,7 +15,7 @@ def script(namespace: str) -> Object:
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "metadata": {"name": "program", "namespace": namespace},
-        "data": {"service.py": (ROOT / "testbed" / "service.py").read_text()},
+        "data": {"service.py": (Path(__file__).with_name("service.py")).read_text()},
     }
 
 

@@ -1,0 +1,1 @@
+"""Driving a running testbed and an Aegis on it, for tests and benchmarks."""
