@@ -61,6 +61,9 @@ bench: $(STAMP)  ## Measure, side by side with what others use
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/bench.lock
 	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each; done
 
+bench-cluster: $(STAMP)  ## Measure bad revisions beside Argo Rollouts, on the cluster of `make cluster` (15 minutes)
+	@$(BIN)/python -m benchmarks.cluster.bad_revisions
+
 simulate: $(STAMP)  ## Random fault schedules against the rules that always hold; SCHEDULES=… FIRST_SEED=…
 	@$(BIN)/python -m pytest tests/simulation -n $(TEST_WORKERS) -q --schedules $(SCHEDULES) --first-seed $(FIRST_SEED)
 
@@ -73,4 +76,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test test-cluster check bench simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test test-cluster check bench bench-cluster simulate kubectl lock clean

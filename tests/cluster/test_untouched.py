@@ -16,6 +16,7 @@ from testbed.layout import NODE, State
 
 DECIDED_WITHIN_S = 90
 NODE_LOST_WITHIN_S = 240
+REPLICAS = 3
 
 
 def budget(namespace: str) -> Object:
@@ -23,7 +24,7 @@ def budget(namespace: str) -> Object:
         "apiVersion": "policy/v1",
         "kind": "PodDisruptionBudget",
         "metadata": {"name": "web", "namespace": namespace},
-        "spec": {"minAvailable": 2, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}},
+        "spec": {"minAvailable": REPLICAS, "selector": {"matchExpressions": [{"key": "app", "operator": "Exists"}]}},
     }
 
 
@@ -47,7 +48,7 @@ def quota(namespace: str) -> Object:
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "small", "namespace": namespace},
-        "spec": {"hard": {"pods": "3"}},
+        "spec": {"hard": {"pods": str(REPLICAS)}},
     }
 
 
@@ -66,7 +67,7 @@ def owned_by_argo_cd(cluster: Cluster, namespace: str) -> None:
 
 def owned_by_flux(cluster: Cluster, namespace: str) -> None:
     """As its kustomize-controller leaves it: labels, and a field manager of its own that applies."""
-    deployment, _ = service(namespace, "web")
+    deployment, _ = service(namespace, "web", replicas=REPLICAS)
     labels = {"kustomize.toolkit.fluxcd.io/name": "shop", "kustomize.toolkit.fluxcd.io/namespace": "flux-system"}
     deployment["metadata"]["labels"] = labels
     cluster.apply(deployment, manager="kustomize-controller")
@@ -117,7 +118,7 @@ def test_what_must_not_be_done_is_not_done(
     ends: RemediationState,
     why: str,
 ) -> None:
-    cluster.apply(script(namespace), *service(namespace, "web"))
+    cluster.apply(script(namespace), *service(namespace, "web", replicas=REPLICAS))
     cluster.wait_until_rolled_out(namespace, "web")
     guard(cluster, namespace)
     is_pod = action["kind"] == "evict_pod"
