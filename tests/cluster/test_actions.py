@@ -3,6 +3,7 @@
 All are asked for at once, each for a namespace of its own.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,8 @@ from testbed.driver.manifests import script, service
 DECIDED_WITHIN_S = 90
 CONCLUDED_WITHIN_S = 400
 KILLED_TWICE_WITHIN_S = 120
+HEALTHY_FOR_S = 30
+"""So long a revision is watched at work before Aegis would go back to it."""
 REPLICAS = 3
 DATA = {"configMapKeyRef": {"name": "data", "key": "mib"}}
 OWNER = "the-team"
@@ -60,8 +63,9 @@ def asked(*, cluster: Cluster, aegis: Aegis, ann: Api, bob: Api, new_namespace: 
     manifests = {action: _set_up(cluster, namespace, WISHES[action]) for action, namespace in namespaces.items()}
     for namespace in namespaces.values():
         cluster.wait_until_rolled_out(namespace, "web")
-    manifests["rollback_rollout"] = _roll_out_another(cluster, namespaces["rollback_rollout"])
     _outgrow_its_memory(cluster, namespaces["raise_memory"])
+    time.sleep(HEALTHY_FOR_S)
+    manifests["rollback_rollout"] = _roll_out_another(cluster, namespaces["rollback_rollout"])
     found = {
         action: _ask(cluster, aegis, ann, action, namespace=namespaces[action], manifests=manifests[action])
         for action in WISHES
