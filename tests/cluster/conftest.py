@@ -88,6 +88,11 @@ def measured(request: pytest.FixtureRequest) -> Measured:
     return lambda what, seconds: request.config.stash.setdefault(MEASURED, []).append((what, seconds))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Read the API server's log when everything is in it."""
+    items.sort(key=lambda item: item.path.stem == "test_privileges")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     found = config.stash.get(MEASURED, [])
     if found:

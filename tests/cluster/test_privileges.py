@@ -1,0 +1,108 @@
+"""Least privilege, from the API server's own log of the whole run: who asked for what, and was anything refused."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from typer.testing import CliRunner
+
+from aegis.cli.main import app
+from aegis.executor.settings import PROTECTED_NAMESPACES
+
+READING = {"get", "list", "watch"}
+ACCOUNT = "system:serviceaccount:aegis:"
+AI_ENGINE, EXECUTOR = f"{ACCOUNT}ai-engine", f"{ACCOUNT}executor"
+
+
+@dataclass(frozen=True)
+class Asked:
+    user: str
+    verb: str
+    group: str
+    resource: str
+    """With its subresource, as RBAC rules write it; empty for what is no resource."""
+    namespace: str
+    code: int
+    decision: str
+    path: str
+
+    @property
+    def right(self) -> tuple[str, str, str]:
+        return self.verb, self.group, self.resource
+
+
+@pytest.fixture(scope="module")
+def asked(audit_log: Path) -> list[Asked]:
+    """Everything that Aegis asked the API server since it was started, in this run and the ones before."""
+    found = [_asked(line) for line in map(json.loads, audit_log.read_text().splitlines())]
+    return [one for one in found if one.user.startswith(ACCOUNT)]
+
+
+def _asked(line: dict[str, Any]) -> Asked:
+    about = line.get("objectRef") or {}
+    resource = "/".join(filter(None, (about.get("resource", ""), about.get("subresource", ""))))
+    return Asked(
+        user=line["user"]["username"],
+        verb=line["verb"],
+        group=about.get("apiGroup", ""),
+        resource=resource,
+        namespace=about.get("namespace", ""),
+        code=line.get("responseStatus", {}).get("code", 0),
+        decision=line.get("annotations", {}).get("authorization.k8s.io/decision", ""),
+        path=line["requestURI"],
+    )
+
+
+def documented(service: str) -> set[tuple[str, str, str]]:
+    """Return what `aegis rbac` lets a service do."""
+    printed = CliRunner().invoke(app, ["rbac"]).stdout
+    return set(_rights(role for role in yaml.safe_load_all(printed) if role["metadata"]["name"] == f"aegis-{service}"))
+
+
+def _rights(objects: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for role in objects:
+        for rule in role.get("rules") or []:
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    yield from ((verb, group, resource) for verb in rule["verbs"])
+
+
+def test_the_whole_run_is_in_the_log(asked: list[Asked]) -> None:
+    """Or the other tests here would prove nothing."""
+    writes = {one.right for one in asked if one.user == EXECUTOR and one.verb not in READING}
+
+    assert writes >= {("patch", "apps", "deployments"), ("create", "", "pods/eviction"), ("create", "", "events")}
+
+
+def test_only_two_services_have_an_account(asked: list[Asked]) -> None:
+    """The Backend has none, and made no call."""
+    assert {one.user for one in asked} == {AI_ENGINE, EXECUTOR}
+
+
+def test_the_ai_engine_only_reads(asked: list[Asked]) -> None:
+    assert {one.verb for one in asked if one.user == AI_ENGINE} <= READING
+
+
+@pytest.mark.parametrize("service", ["ai-engine", "executor"])
+def test_a_service_used_nothing_that_is_not_documented(asked: list[Asked], service: str) -> None:
+    used = {one.right for one in asked if one.user == ACCOUNT + service}
+
+    assert used - documented(service) == set()
+
+
+def test_nothing_was_refused_for_want_of_a_right(asked: list[Asked]) -> None:
+    assert [one for one in asked if one.decision == "forbid"] == []
+
+
+def test_no_protected_namespace_was_written_to(asked: list[Asked]) -> None:
+    written = {
+        one.namespace for one in asked if one.verb not in READING and one.code < 300 and one.resource != "events"
+    }
+
+    assert written
+    assert not [name for name in written for pattern in PROTECTED_NAMESPACES if fnmatchcase(name, pattern)]
