@@ -42,6 +42,9 @@ cluster-logs: $(STAMP)  ## Show the end of each of its programs' logs; NAME=kube
 cluster-import: $(STAMP)  ## Bring images to it: ARCHIVE=…, as `docker save` and `buildah push … docker-archive:…` write them
 	@$(BIN)/python -m testbed import $(ARCHIVE)
 
+record: $(STAMP)  ## Record what happens in a namespace of it: RUN=… NAMESPACE=… (MORE='--seconds 60 --cause Deployment/web')
+	@$(BIN)/python -m testbed.recorder $(RUN) --namespace $(NAMESPACE) $(MORE)
+
 rules: $(STAMP)  ## Check the recording rules with promtool (Debian's, root on Linux)
 	@$(BIN)/python -m testbed rules
 
@@ -76,4 +79,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import rules test test-cluster check bench bench-cluster simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import record rules test test-cluster check bench bench-cluster simulate kubectl lock clean

@@ -4,7 +4,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -19,16 +19,30 @@ ASK_S = 5.0
 
 def get(state: State, path: str, user: str = "admin") -> bytes:
     """Return what the API server answers a user."""
+    return fetch(f"{API_SERVER}{path}", tls(state, user))
+
+
+def tls(state: State, user: str) -> ssl.SSLContext:
+    """Return how to speak to the cluster's servers as one of its users."""
     certificates = state.certificates
-    tls = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
-    tls.load_cert_chain(certificates / f"{user}.crt", certificates / f"{user}.key")
-    return fetch(f"{API_SERVER}{path}", tls)
+    context = ssl.create_default_context(cafile=str(certificates / "ca.crt"))
+    context.load_cert_chain(certificates / f"{user}.crt", certificates / f"{user}.key")
+    return context
 
 
-def fetch(url: str, tls: ssl.SSLContext | None = None) -> bytes:
+def lines(state: State, path: str, user: str = "admin") -> Iterator[bytes]:
+    """Yield what the API server answers line by line, for as long as it says something now and then."""
+    try:
+        with urllib.request.urlopen(f"{API_SERVER}{path}", context=tls(state, user)) as answer:
+            yield from answer
+    except (urllib.error.URLError, OSError) as error:
+        raise TestbedError(f"GET {path}: {error}") from error
+
+
+def fetch(url: str, context: ssl.SSLContext | None = None) -> bytes:
     """Return what a server inside answers."""
     try:
-        with urllib.request.urlopen(url, context=tls, timeout=ASK_S) as answer:
+        with urllib.request.urlopen(url, context=context, timeout=ASK_S) as answer:
             body: bytes = answer.read()
             return body
     except (urllib.error.URLError, OSError) as error:

@@ -1,7 +1,8 @@
 """A web service that can be told to go wrong, by its environment. It needs Python's standard library and nothing else.
 
 GREETING           what it answers
-EXIT_CODE          ends at start with this code
+EXIT_CODE          ends with this code
+EXIT_AFTER_S       so long after its start; at once where it is not given
 READY              `no`: never says that it is ready
 ERROR_SHARE        answers this share of requests with 500
 CPU_MS             processor time that each request costs
@@ -50,6 +51,11 @@ def leak(mib_per_s: float) -> None:
     while True:
         take(mib_per_s)
         time.sleep(1)
+
+
+def leave(code: int) -> None:
+    print(f"giving up: EXIT_CODE is {code}", file=sys.stderr, flush=True)
+    os._exit(code)
 
 
 def burn(milliseconds: float) -> None:
@@ -178,8 +184,7 @@ class Handler(BaseHTTPRequestHandler):
 
 def main() -> None:
     if code := int(number("EXIT_CODE")):
-        print(f"cannot start: EXIT_CODE is {code}", file=sys.stderr)
-        sys.exit(code)
+        threading.Timer(number("EXIT_AFTER_S"), leave, args=(code,)).start()
     if hold := number("HOLD_MIB"):
         take(hold)
     if rate := number("LEAK_MIB_PER_S"):

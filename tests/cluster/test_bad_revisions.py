@@ -3,10 +3,12 @@
 All are rolled out at once, as on a bad day, and each is looked at by itself.
 """
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.cluster.conftest import Measured
@@ -20,20 +22,36 @@ GOOD_AGAIN_WITHIN_S = 60
 """From the fault until every pod is of the good revision; the goal is 30."""
 KEPT_WITHIN_S = 240
 STALLED_AFTER_S = 15
+LATE_S = 20
 
 
 @dataclass(frozen=True)
 class Fault:
-    change: tuple[str, str, str]
+    change: tuple[str, ...]
     cause: str
     good_again_within_s: float = GOOD_AGAIN_WITHIN_S
 
 
+def with_variable(*variables: str) -> tuple[str, ...]:
+    return ("set", "env", "deployment/web", *variables)
+
+
+def with_container(**fields: Any) -> tuple[str, ...]:
+    spec = {"template": {"spec": {"containers": [{"name": "service", **fields}]}}}
+    return ("patch", "deployment", "web", "--patch", json.dumps({"spec": spec}))
+
+
+MISSING_KEY = {"name": "RATE", "valueFrom": {"configMapKeyRef": {"name": "program", "key": "rate"}}}
+
 FAULTS = {
-    "it exits at start": Fault(("set", "env", "EXIT_CODE=3"), "bad_revision"),
-    "its image cannot be pulled": Fault(("set", "image", "*=registry.example/no/such:image"), "image_unavailable"),
-    "it is never ready": Fault(("set", "env", "READY=no"), "bad_revision", GOOD_AGAIN_WITHIN_S + STALLED_AFTER_S),
-    "it needs more memory than it may have": Fault(("set", "env", "HOLD_MIB=80"), "bad_revision"),
+    "it exits at start": Fault(with_variable("EXIT_CODE=3"), "bad_revision"),
+    "it exits after a while": Fault(
+        with_variable("EXIT_CODE=3", "EXIT_AFTER_S=8"), "bad_revision", GOOD_AGAIN_WITHIN_S + LATE_S
+    ),
+    "its image cannot be pulled": Fault(with_container(image="registry.example/no/such:image"), "image_unavailable"),
+    "a key of its configuration is missing": Fault(with_container(env=[MISSING_KEY]), "configuration_missing"),
+    "it is never ready": Fault(with_variable("READY=no"), "bad_revision", GOOD_AGAIN_WITHIN_S + STALLED_AFTER_S),
+    "it needs more memory than it may have": Fault(with_variable("HOLD_MIB=80"), "bad_revision"),
 }
 
 
@@ -56,9 +74,8 @@ def broken(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> 
     found = {}
     for fault, namespace in namespaces.items():
         before = cluster.get("deployment", namespace, "web")
-        verb, what, value = FAULTS[fault].change
         found[fault] = Broken(namespace, before, datetime.now(UTC))  # noqa: TID251 - compared with the cluster's times
-        cluster.kubectl("-n", namespace, verb, what, "deployment/web", value)
+        cluster.kubectl("-n", namespace, *FAULTS[fault].change)
     return found
 
 

@@ -83,8 +83,12 @@ def replay(
     rules = Rules(pipeline.inventory)
     notes = _Notes(ReplayReport(str(path)))
     next_step = next_column = 0.0
+    at_once: list[ObjectChange] = []
     for item in read(path):
         now = now_of(item)
+        if at_once and (not isinstance(item, ObjectChange) or item.at != at_once[0].at):
+            pipeline.apply(at_once)
+            at_once = []
         notes.begin(now)
         next_step, next_column = next_step or now, next_column or now
         while now >= min(next_step, next_column):
@@ -101,7 +105,7 @@ def replay(
                 notes.add(moment, pipeline.conclude(_moment(moment), fresh))
                 next_step += step.total_seconds()
         if isinstance(item, ObjectChange):
-            pipeline.apply([item])
+            at_once.append(item)  # what a list tells is told at once
         else:
             rules.take(item)
         notes.report.seconds = now - notes.began
