@@ -81,7 +81,7 @@ def asked(*, cluster: Cluster, aegis: Aegis, ann: Api, bob: Api, new_namespace: 
 
 @pytest.mark.parametrize("action", WISHES)
 def test_an_action_does_what_it_says_and_its_undo_gives_everything_back(
-    *, cluster: Cluster, aegis: Aegis, bob: Api, asked: dict[str, Asked], action: str
+    *, cluster: Cluster, aegis: Aegis, ann: Api, asked: dict[str, Asked], action: str
 ) -> None:
     wish, one = WISHES[action], asked[action]
 
@@ -92,7 +92,7 @@ def test_an_action_does_what_it_says_and_its_undo_gives_everything_back(
     assert remediation["state"] == wish.ends, remediation["reason"]
     DONE[action](cluster, one)
     if wish.is_undone:
-        bob.post(f"/api/v1/remediations/{one.remediation_id}/undo")
+        ann.post(f"/api/v1/remediations/{one.remediation_id}/undo")
         aegis.conclusion(one.remediation_id, RemediationState.UNDONE, within_s=DECIDED_WITHIN_S)
         after = cluster.get("deployment", one.namespace, "web")
         assert _without_stamps(after) == _without_stamps(one.before)

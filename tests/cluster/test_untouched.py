@@ -89,8 +89,8 @@ ROLL_BACK = {"kind": "rollback_rollout", "to_revision": 1}
 @pytest.mark.parametrize(
     ("guard", "action", "ends", "why"),
     [
-        # A budget may allow it in a minute: it is rehearsed again until its time is over.
-        (guarded_by(budget), {"kind": "evict_pod"}, RemediationState.REHEARSING, "PodDisruptionBudget web"),
+        # A budget may allow it in a minute: it is looked at again until the order expires.
+        (guarded_by(budget), {"kind": "evict_pod"}, RemediationState.BLOCKED, "PodDisruptionBudget web"),
         (guarded_by(autoscaler), SCALE, RemediationState.REFUSED, "HorizontalPodAutoscaler web"),
         (guarded_by(quota), SCALE, RemediationState.REFUSED, "quota"),
         (owned_by_argo_cd, RESTART, RemediationState.REFUSED, "Argo CD"),
