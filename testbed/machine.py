@@ -6,6 +6,7 @@ nothing can be left behind, however it ended. Only control groups and a few kern
 those are put back by hand.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -76,6 +77,7 @@ def end(state: State) -> None:
     holder = _holder(state)
     if holder is not None:
         os.kill(holder, signal.SIGKILL)
+        _end_entrances(holder)
         _wait_until_gone(holder)
     _remove_control_group()
     if state.settings_before.is_file():
@@ -89,7 +91,19 @@ def _enter(state: State) -> list[str]:
     if holder is None:
         raise TestbedError("the node's namespaces are gone: something ended their first process")
     # Not `ip netns exec`: that mounts a new /sys, which hides the control groups from the kubelet.
-    return ["nsenter", "--target", str(holder), "--mount", "--net", "--pid", "--ipc", "--uts"]
+    return [*_entrance(holder), "--mount", "--net", "--pid", "--ipc", "--uts"]
+
+
+def _end_entrances(holder: int) -> None:
+    """End the outer halves of what was started inside: one that is stopped, as its inner half was, reaps nobody."""
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdigit() and _arguments(folder)[:3] == _entrance(holder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(int(folder.name), signal.SIGKILL)
+
+
+def _entrance(holder: int) -> list[str]:
+    return ["nsenter", "--target", str(holder)]
 
 
 def _holder(state: State) -> int | None:
