@@ -17,7 +17,7 @@ from testbed.driver.cluster import Cluster
 from testbed.driver.manifests import script, service
 from testbed.driver.traffic import Traffic
 
-USUAL_S = 150
+USUAL_S = 75
 """How long the services are watched before something goes wrong."""
 ACTED_WITHIN_S = 150
 CONCLUDED_WITHIN_S = 300

@@ -1,6 +1,7 @@
 """What Aegis leaves alone on a real cluster: it says why, calls a person where one is needed, and writes nothing."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -86,51 +87,73 @@ SCALE = {"kind": "scale_workload", "replicas": 4}
 ROLL_BACK = {"kind": "rollback_rollout", "to_revision": 1}
 
 
-@pytest.mark.parametrize(
-    ("guard", "action", "ends", "why"),
-    [
-        # A budget may allow it in a minute: it is looked at again until the order expires.
-        (guarded_by(budget), {"kind": "evict_pod"}, RemediationState.BLOCKED, "PodDisruptionBudget web"),
-        (guarded_by(autoscaler), SCALE, RemediationState.REFUSED, "HorizontalPodAutoscaler web"),
-        (guarded_by(quota), SCALE, RemediationState.REFUSED, "quota"),
-        (owned_by_argo_cd, RESTART, RemediationState.REFUSED, "Argo CD"),
-        (owned_by_flux, ROLL_BACK, RemediationState.REFUSED, "Flux"),
-        (off_limits, RESTART, RemediationState.REFUSED, "mode"),
-        (only_observed, RESTART, RemediationState.OBSERVED, ""),
-        (nothing, {"kind": "scale_workload", "replicas": 40}, RemediationState.REFUSED, "40 replicas"),
-        (nothing, {"kind": "raise_memory", "container": "service", "factor": 1.5}, RemediationState.REFUSED, "OOM"),
-        (nothing, ROLL_BACK, RemediationState.REFUSED, "revision"),
-    ],
-    ids=[
-        "a disruption budget", "a real autoscaler", "a quota", "Argo CD", "Flux", "mode off", "mode observe", "too far",
-        "never killed for memory", "nothing to go back to",
-    ],
-)  # fmt: skip
+@dataclass(frozen=True)
+class Wish:
+    """What somebody asks for, what stands against it, and how it ends."""
+
+    guard: Callable[[Cluster, str], None]
+    action: dict[str, Any]
+    ends: RemediationState
+    because: str = ""
+
+
+WISHES = {
+    # A budget may allow it in a minute: it is looked at again until the order expires.
+    "a disruption budget": Wish(
+        guarded_by(budget), {"kind": "evict_pod"}, RemediationState.BLOCKED, "PodDisruptionBudget web"
+    ),
+    "a real autoscaler": Wish(guarded_by(autoscaler), SCALE, RemediationState.REFUSED, "HorizontalPodAutoscaler web"),
+    "a quota": Wish(guarded_by(quota), SCALE, RemediationState.REFUSED, "quota"),
+    "Argo CD": Wish(owned_by_argo_cd, RESTART, RemediationState.REFUSED, "Argo CD"),
+    "Flux": Wish(owned_by_flux, ROLL_BACK, RemediationState.REFUSED, "Flux"),
+    "mode off": Wish(off_limits, RESTART, RemediationState.REFUSED, "mode"),
+    "mode observe": Wish(only_observed, RESTART, RemediationState.OBSERVED),
+    "too far": Wish(nothing, {"kind": "scale_workload", "replicas": 40}, RemediationState.REFUSED, "40 replicas"),
+    "never killed for its memory": Wish(
+        nothing, {"kind": "raise_memory", "container": "service", "factor": 1.5}, RemediationState.REFUSED, "OOM"
+    ),
+    "nothing to go back to": Wish(nothing, ROLL_BACK, RemediationState.REFUSED, "revision"),
+}
+
+
+@dataclass(frozen=True)
+class Asked:
+    namespace: str
+    remediation_id: str
+
+
+@pytest.fixture(scope="module")
+def asked(cluster: Cluster, aegis: Aegis, ann: Api, new_namespace: Callable[[], str]) -> dict[str, Asked]:
+    """Set everything up, then ask for all of it at once."""
+    namespaces = {name: new_namespace() for name in WISHES}
+    for namespace in namespaces.values():
+        cluster.apply(script(namespace), *service(namespace, "web", replicas=REPLICAS))
+    for name, namespace in namespaces.items():
+        cluster.wait_until_rolled_out(namespace, "web")
+        WISHES[name].guard(cluster, namespace)
+    return {
+        name: Asked(namespace, _ask(cluster, aegis, ann, namespace, WISHES[name].action))
+        for name, namespace in namespaces.items()
+    }
+
+
+def _ask(cluster: Cluster, aegis: Aegis, ann: Api, namespace: str, action: dict[str, Any]) -> str:
+    if action["kind"] == "evict_pod":
+        pod = cluster.list("pods", namespace, "app=web")[0]["metadata"]["name"]
+        return aegis.ask(ann, f"{namespace}/Pod/{pod}", action)
+    return aegis.ask(ann, f"{namespace}/Deployment/web", action)
+
+
+@pytest.mark.parametrize("against_it", WISHES)
 def test_what_must_not_be_done_is_not_done(
-    *,
-    cluster: Cluster,
-    aegis: Aegis,
-    ann: Api,
-    namespace: str,
-    audit_log: Path,
-    guard: Callable[[Cluster, str], None],
-    action: dict[str, Any],
-    ends: RemediationState,
-    why: str,
+    *, cluster: Cluster, aegis: Aegis, asked: dict[str, Asked], audit_log: Path, against_it: str
 ) -> None:
-    cluster.apply(script(namespace), *service(namespace, "web", replicas=REPLICAS))
-    cluster.wait_until_rolled_out(namespace, "web")
-    guard(cluster, namespace)
-    is_pod = action["kind"] == "evict_pod"
-    name = cluster.list("pods", namespace, "app=web")[0]["metadata"]["name"] if is_pod else "web"
-    kind = "Pod" if is_pod else "Deployment"
+    wish, one = WISHES[against_it], asked[against_it]
 
-    wanted = aegis.ask(ann, f"{namespace}/{kind}/{name}", action)
+    aegis.conclusion(one.remediation_id, wish.ends, because=wish.because, within_s=DECIDED_WITHIN_S)
 
-    aegis.conclusion(wanted, ends, because=why, within_s=DECIDED_WITHIN_S)
-
-    assert writes_in(audit_log, namespace) == []
-    assert not fields_of_aegis(cluster.get("deployment", namespace, "web"))
+    assert writes_in(audit_log, one.namespace) == []
+    assert not fields_of_aegis(cluster.get("deployment", one.namespace, "web"))
 
 
 def test_a_protected_namespace_is_not_touched_whoever_asks(cluster: Cluster, aegis: Aegis, audit_log: Path) -> None:
