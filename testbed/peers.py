@@ -16,4 +16,6 @@ def start_rollouts(state: State, cache: Cache, kubectl: Path, tell: Callable[[st
     kubeconfig = state.kubeconfig("admin")
     resources = source_of(PEERS, ROLLOUTS_MODULE) / "manifests" / "crds"
     commands.run([kubectl, f"--kubeconfig={kubeconfig}", "apply", "--server-side", "--kustomize", resources])
-    machine.start(state, ROLLOUTS, [controller, f"--kubeconfig={kubeconfig}", "--loglevel=warn"])
+    machine.start(
+        state, ROLLOUTS, [controller, f"--kubeconfig={kubeconfig}", "--leader-elect=false", "--loglevel=warn"]
+    )
