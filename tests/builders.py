@@ -21,8 +21,11 @@ def target(name: str = "web", **changes: Any) -> TargetRef:
 
 
 def proposal(action: Action | None = None, **changes: Any) -> Proposal:
+    """Return a proposal; a target that is no pod owns itself."""
+    asked = changes.get("target") or changes.get("owner") or target()
     given: dict[str, Any] = {
-        "id": "pro-1", "incident_key": "inc-key", "target": target(), "owner": target(),
+        "id": "pro-1", "incident_key": "inc-key", "target": asked,
+        "owner": target() if asked.kind == "Pod" else asked,
         "action": action or RollbackRollout(), "cause": CauseKind.BAD_REVISION, "confidence": 0.9,
         "rationale": "it crashes", "proposed_by": "service:ai-engine", "proposed_at": NOW, "data_as_of": NOW,
     }  # fmt: skip

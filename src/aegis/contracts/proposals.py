@@ -1,6 +1,8 @@
 """What somebody would do, and why: the AI Engine, or a person."""
 
-from pydantic import Field
+from typing import Self
+
+from pydantic import Field, model_validator
 
 from aegis.contracts.actions import Action
 from aegis.contracts.base import Moment, Name, StrictContract, Text
@@ -15,7 +17,7 @@ class Proposal(StrictContract):
     incident_key: Name
     target: TargetRef
     owner: TargetRef
-    """The workload that owns the target; the target itself where it is a workload."""
+    """The workload that owns the target; the target itself where it is no pod."""
     action: Action
     cause: CauseKind
     confidence: float = Field(ge=0, le=1)
@@ -29,3 +31,12 @@ class Proposal(StrictContract):
     """The time of the oldest observation this rests on."""
     ladder: tuple[Action, ...] = ()
     """What would be proposed next if this does not help."""
+
+    @model_validator(mode="after")
+    def _is_of_its_owner(self) -> Self:
+        """Whoever names another owner would have mode, Git, quota and cooldown looked up at the wrong object."""
+        if self.target.kind != "Pod" and self.target != self.owner:
+            raise ValueError(f"the owner of {self.target} is itself, and not {self.owner}")
+        if self.target.place != self.owner.place:
+            raise ValueError(f"{self.owner} is in another cluster or namespace than {self.target}, and cannot own it")
+        return self

@@ -33,6 +33,11 @@ class TargetRef(StrictContract):
         return f"{self.namespace or '-'}/{self.kind}/{self.name}"
 
     @property
+    def place(self) -> tuple[str, str | None]:
+        """The cluster and the namespace: an object belongs to none but those of the same place."""
+        return self.cluster_id, self.namespace
+
+    @property
     def workload(self) -> WorkloadRef:
         return WorkloadRef(cluster_id=self.cluster_id, namespace=self.namespace or "", kind=self.kind, name=self.name)
 

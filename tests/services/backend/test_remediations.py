@@ -46,11 +46,22 @@ async def test_the_same_thing_proposed_under_another_id_joins_the_one_that_is_un
 
 
 async def test_a_proposal_for_another_cluster_is_refused(rig: Rig) -> None:
-    body = rig.proposal(owner=target(cluster_id="elsewhere")).model_dump(mode="json")
+    elsewhere = target(cluster_id="elsewhere")
+    body = rig.proposal(target=elsewhere, owner=elsewhere).model_dump(mode="json")
 
     assert field_of(await rig.as_("ai-engine").post("/api/v1/proposals", json=body)) == (
         "owner.cluster_id", "elsewhere",
     )  # fmt: skip
+
+
+async def test_a_proposal_whose_owner_is_somebody_else_is_refused(rig: Rig) -> None:
+    owner = target("other", cluster_id=CLUSTER, namespace="free").model_dump()
+    body = rig.proposal().model_dump(mode="json") | {"owner": owner}
+
+    answer = await rig.as_("ai-engine").post("/api/v1/proposals", json=body)
+
+    assert answer.status_code == 422
+    assert "the owner of shop/Deployment/web is itself" in answer.text
 
 
 async def test_who_proposed_it_is_who_sent_it_whatever_the_body_says(rig: Rig) -> None:

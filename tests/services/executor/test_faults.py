@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 from tests.services.executor.rig import Rig
 
+from aegis.contracts.actions import EvictPod
 from aegis.contracts.envelope import Envelope
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
@@ -285,6 +286,27 @@ async def test_a_namesake_is_not_the_target(rig: Rig) -> None:
 
     assert "another object now" in result.reason
     assert rig.sent == []
+
+
+async def test_nobody_gets_at_a_pod_by_the_mode_of_an_owner_that_is_not_its_own(rig: Rig) -> None:
+    rig.change(DEPLOYMENTS, "web", lambda it: it["metadata"].update(labels={"aegis.dev/mode": "off"}))
+    spec = rig.find(DEPLOYMENTS, "web")["spec"]
+    rig.store.create(DEPLOYMENTS, {"metadata": {"name": "other", "namespace": "shop"}, "spec": spec})
+    proposal = rig.proposal(EvictPod(), owner=rig.ref(name="other"))
+
+    result = await rig.rehearse(proposal)
+
+    assert result.status is RehearsalStatus.REFUSED
+    assert result.reason == "target_is_there: shop/Pod/web-new-0 does not belong to shop/Deployment/other"
+    assert rig.sent == []
+
+
+async def test_a_target_of_another_cluster_is_refused(rig: Rig) -> None:
+    elsewhere = rig.ref().model_copy(update={"cluster_id": "elsewhere"})
+
+    result = await rig.rehearse(rig.proposal(target=elsewhere, owner=elsewhere))
+
+    assert (result.status, "cluster elsewhere" in result.reason) == (RehearsalStatus.REFUSED, True)
 
 
 # Taking back

@@ -9,6 +9,7 @@ from tests.builders import NOW, deployment, pod, proposal, replicaset, target
 
 from aegis.contracts.actions import EvictPod, RaiseMemory, RestartWorkload, ScaleWorkload
 from aegis.contracts.plans import CheckVerdict, Disturbance
+from aegis.contracts.targets import TargetRef
 from aegis.executor.guardrails import checks
 from aegis.executor.guardrails.checks import blast_radius_is_small, run_checks, strictest
 from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Kill, Limits, Switches
@@ -18,11 +19,15 @@ ON = Switches(backend_paused=False, operator_paused=False)
 NAMESPACE = {"metadata": {"name": "shop", "labels": {"aegis.dev/mode": "auto"}}}
 
 
+def limits(**changes: Any) -> Limits:
+    return Limits(cluster_id="test", **changes)
+
+
 def facts(**changes: Any) -> Facts:
     web = deployment()
     given = Facts(
         now=NOW, target=web, owner=web, namespace=NAMESPACE, pods=[pod("a"), pod("b"), pod("c")], switches=ON,
-        limits=Limits(protected_namespaces=("kube-*",)),
+        limits=limits(protected_namespaces=("kube-*",)),
         replicasets=[replicaset("old", revision=1), replicaset("new", revision=2)],
     )  # fmt: skip
     return replace(given, **({"health_read_at": changes.get("now", NOW)} | changes))
@@ -50,8 +55,10 @@ REFUSED, BLOCKED, INCONCLUSIVE = CheckVerdict.REFUSED, CheckVerdict.BLOCKED, Che
     [
         ({"target": None}, "target_is_there", REFUSED),
         (marked(uid="another"), "target_is_there", REFUSED),
-        ({"limits": Limits(namespaces=("billing",))}, "namespace_in_scope", REFUSED),
-        ({"limits": Limits(protected_namespaces=("sh*",))}, "target_is_unprotected", REFUSED),
+        ({"limits": Limits(cluster_id="elsewhere")}, "target_is_there", REFUSED),
+        ({"owner": deployment("other")}, "target_is_there", REFUSED),
+        ({"limits": limits(namespaces=("billing",))}, "namespace_in_scope", REFUSED),
+        ({"limits": limits(protected_namespaces=("sh*",))}, "target_is_unprotected", REFUSED),
         ({"namespace": {"metadata": {"labels": {"aegis.dev/mode": "off"}}}}, "mode_allows", REFUSED),
         ({"namespace": {"metadata": {}}, "rehearsing": False}, "mode_allows", REFUSED),
         (
@@ -120,9 +127,11 @@ def test_scaling_is_bounded_by_ceiling_quota_and_nodes() -> None:
 
 
 def evicting(victim: dict[str, Any], **changes: Any) -> tuple[str, CheckVerdict] | None:
-    name = victim["metadata"]["name"]
-    asked = {"api_version": "v1", "kind": "Pod", "uid": victim["metadata"]["uid"]}
-    return verdict(facts(target=victim, **changes), action=EvictPod(), target=target(name, **asked))
+    return verdict(facts(target=victim, **changes), action=EvictPod(), target=pod_ref(victim))
+
+
+def pod_ref(victim: dict[str, Any]) -> TargetRef:
+    return target(victim["metadata"]["name"], api_version="v1", kind="Pod", uid=victim["metadata"]["uid"])
 
 
 def test_pods_that_nobody_would_replace_or_that_hold_data_stay() -> None:
@@ -131,8 +140,29 @@ def test_pods_that_nobody_would_replace_or_that_hold_data_stay() -> None:
     local = pod("a")
     local["spec"]["volumes"] = [{"emptyDir": {}}]
 
-    assert [evicting(one) for one in (bare, mirror, local)] == [("target_is_unprotected", REFUSED)] * 3
+    of_itself = {"action": EvictPod(), "target": pod_ref(bare), "owner": pod_ref(bare)}
+    assert verdict(facts(target=bare, owner=bare), **of_itself) == ("target_is_unprotected", REFUSED)
+    assert [evicting(one) for one in (mirror, local)] == [("target_is_unprotected", REFUSED)] * 2
     assert evicting(pod("a")) is None
+
+
+def test_a_pod_belongs_to_the_owner_that_its_chain_of_controllers_ends_at() -> None:
+    def of(kind: str, uid: str) -> dict[str, Any]:
+        return pod("a", ownerReferences=[{"kind": kind, "name": "x", "uid": uid, "controller": True}])
+
+    strangers = of("ReplicaSet", "rs-other"), pod("a", ownerReferences=[]), pod("a", namespace="free")
+
+    assert evicting(of("StatefulSet", "uid-web")) is None
+    assert [evicting(one) for one in strangers] == [("target_is_there", REFUSED)] * 3
+
+
+def test_of_a_target_that_is_not_there_nothing_else_is_asked() -> None:
+    bare = pod("a", ownerReferences=[])
+    of_itself = {"target": pod_ref(bare), "owner": pod_ref(bare)}
+
+    results = run_checks(proposal(ScaleWorkload(replicas=5), **of_itself), facts(target=bare, owner=bare))
+
+    assert [(one.name, one.verdict) for one in results] == [("target_is_there", REFUSED)]
 
 
 IS_WEB = {"key": "app", "operator": "In", "values": ["web"]}

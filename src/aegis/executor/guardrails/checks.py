@@ -1,4 +1,4 @@
-"""The checks: each looks at facts and returns why not, or None. Pure, and every one runs every time.
+"""The checks: each looks at facts and returns why not, or None. Pure; every one runs on every target that is there.
 
 `No` says it for good (refused), for now (blocked), or that data is missing (inconclusive).
 """
@@ -57,19 +57,43 @@ def _inconclusive(reason: str) -> No:
 
 
 def target_is_there(proposal: Proposal, facts: Facts) -> No | None:
-    """The object is there, and it is that very object and not its namesake."""
+    """The object is there, it is that very object and not its namesake, and it belongs to whom the proposal names."""
+    if proposal.target.cluster_id != facts.limits.cluster_id:
+        return refused(f"{proposal.target} is in cluster {proposal.target.cluster_id}, not {facts.limits.cluster_id}")
     if proposal.target.kind not in ACTIONS[proposal.action.kind].target_kinds:
         return refused(f"{proposal.action.kind} is nothing one does to a {proposal.target.kind}")
     if facts.target is None:
         return refused(f"{proposal.target} is gone")
-    uid = facts.target["metadata"]["uid"]
+    return _is_another(proposal, facts.target) or _is_somebody_elses(proposal, facts.target, facts)
+
+
+def _is_another(proposal: Proposal, target: Object) -> No | None:
+    uid = target["metadata"]["uid"]
     if uid != proposal.target.uid:
         return refused(f"{proposal.target} is another object now: its UID is {uid}, not {proposal.target.uid}")
-    if facts.target["metadata"].get("deletionTimestamp"):
+    if target["metadata"].get("deletionTimestamp"):
         return refused(f"{proposal.target} is being deleted")
+    return None
+
+
+def _is_somebody_elses(proposal: Proposal, target: Object, facts: Facts) -> No | None:
+    """Mode, Git, quota and cooldown are the owner's: whoever names another would have those of another looked up."""
     if facts.owner is None or facts.owner["metadata"]["uid"] != proposal.owner.uid:
         return refused(f"the owner {proposal.owner} is gone, or another object now")
+    if not _belongs_to(target, facts.owner, facts):
+        return refused(f"{proposal.target} does not belong to {proposal.owner}")
     return None
+
+
+def _belongs_to(target: Object, owner: Object, facts: Facts) -> bool:
+    """Whether the chain of controllers from the target ends at the owner, as the cluster has it."""
+    if target["metadata"].get("namespace") != owner["metadata"].get("namespace"):
+        return False
+    own = owner["metadata"]["uid"]
+    if target["kind"] != "Pod":
+        return bool(target["metadata"]["uid"] == own)
+    chain = {own, *(replicaset["metadata"]["uid"] for replicaset in facts.replicasets)}
+    return (controller_of(target) or target["metadata"])["uid"] in chain
 
 
 def namespace_in_scope(proposal: Proposal, facts: Facts) -> No | None:
@@ -371,9 +395,12 @@ CHECKS: tuple[Check, ...] = (
 )
 
 
-def run_checks(proposal: Proposal, facts: Facts, checks: tuple[Check, ...] = CHECKS) -> list[CheckResult]:
-    """Run them all; people want every reason, not the first."""
-    return [result_of(check.__name__, check(proposal, facts)) for check in checks]
+def run_checks(proposal: Proposal, facts: Facts) -> list[CheckResult]:
+    """Run them all: people want every reason, not the first. Of what is not there, though, there is nothing to ask."""
+    no = target_is_there(proposal, facts)
+    if no is not None:
+        return [result_of(target_is_there.__name__, no)]
+    return [result_of(check.__name__, check(proposal, facts)) for check in CHECKS]
 
 
 def result_of(name: str, no: No | None) -> CheckResult:

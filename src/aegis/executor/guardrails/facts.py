@@ -20,6 +20,7 @@ MODE = "aegis.dev/mode"
 class Limits:
     """The guardrails' numbers, as configured."""
 
+    cluster_id: str = "default"
     namespaces: tuple[str, ...] = ("*",)
     protected_namespaces: tuple[str, ...] = ()
     metrics_step: timedelta = timedelta(seconds=15)

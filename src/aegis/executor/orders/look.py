@@ -50,6 +50,7 @@ class Eyes:
         self._ports = ports
         settings = ports.settings
         self._limits = Limits(
+            cluster_id=settings.cluster_id,
             namespaces=_patterns(settings.namespaces),
             protected_namespaces=(*_patterns(settings.protected_namespaces), settings.own_namespace),
             metrics_step=settings.metrics_step,

@@ -84,7 +84,7 @@ def _consenting(found: Evidence, row: Mapping[str, Any]) -> set[str]:
 
 
 def orders_are_exact(found: Evidence) -> Ruling:
-    """Rule 3: one signed order, one plan, its very bytes, in time, at most once."""
+    """Rule 3: one signed order, one target and whose it is, one plan, its very bytes, in time, at most once."""
     ruling = Ruling()
     envelopes = _orders_handed_out(found, ruling)
     times: Counter[str] = Counter()
@@ -97,6 +97,9 @@ def orders_are_exact(found: Evidence) -> Ruling:
         if order is None or plan is None:
             continue
         exact = plan.exact
+        named = order.proposal.owner if write.steps else order.proposal.target  # whom an eviction names, is evicted
+        met = (write.before or {"metadata": {"uid": ""}})["metadata"]["uid"]
+        ruling.check(met == named.uid, f"{order_id} was checked as if its target belonged to {named}")
         ruling.check(
             (write.method, write.path, write.body) == (exact.request.method, exact.request.path, exact.request.body),
             f"{order_id}: what was sent is not what was planned",
