@@ -2,17 +2,19 @@
 
 import base64
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
 
 from aegis import __version__
 from aegis.contracts.audit import checkpoint_bytes
+from aegis.contracts.orders import Announcement
 from aegis.contracts.outcomes import Outcome, Stage
+from aegis.contracts.plans import Rehearsal
 from aegis.contracts.work import Storm, Work
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan, PlanCipher
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 PLANS_KEPT = timedelta(days=1)
 
+T = TypeVar("T")
 Handle = Callable[[Any, KeptPlan], Coroutine[Any, Any, None]]
 
 
@@ -75,7 +78,7 @@ class Executor:
         self.app.get("/api/v1/status", tags=["status"])(self._status)
 
     async def fetch(self, *, wait: timedelta | None = None) -> None:
-        """Fetch what there is to do, and rehearse, write down or announce it."""
+        """Fetch what there is to do, and rehearse, write down or announce it; what fails keeps nothing else waiting."""
         settings = self._ports.settings
         work = await self._ports.backend.fetch_work(
             replica=settings.replica, wait=settings.fetch_wait if wait is None else wait
@@ -84,16 +87,28 @@ class Executor:
 
     async def _take(self, work: Work) -> None:
         await self._receiver.withdraw(work.withdrawn)
-        for envelope in work.orders:
-            await self._receiver.receive(envelope)
-        for rehearsal in work.rehearsals:
-            await self._ports.backend.report_rehearsal(await self._rehearser.rehearse(rehearsal))
-        for announcement in work.announcements:
-            try:
-                await self._ports.cluster.send(event_request(announcement, ports=self._ports), dry_run=False)
-            except WriteRefusedError as error:
-                log.info("announcement %s: %s", announcement.id, error)
-            await self._ports.backend.report_announced([announcement.id])
+        failed = await _each(work.orders, self._receiver.receive)
+        failed += await _each(work.rehearsals, self._rehearse)
+        failed += await _each(work.announcements, self._announce)
+        _raise_worst(failed)
+
+    async def _rehearse(self, rehearsal: Rehearsal) -> None:
+        backend = self._ports.backend
+        try:
+            result = await self._rehearser.rehearse(rehearsal)
+        except Exception as error:
+            # Its words may hold values of the cluster: those stay in our own log.
+            why = f"the Executor cannot work it out: {type(error).__name__}; its log says more"
+            await backend.report_rehearsal(self._rehearser.failed(rehearsal, why))
+            raise
+        await backend.report_rehearsal(result)
+
+    async def _announce(self, announcement: Announcement) -> None:
+        try:
+            await self._ports.cluster.send(event_request(announcement, ports=self._ports), dry_run=False)
+        except WriteRefusedError as error:
+            log.info("announcement %s: %s", announcement.id, error)
+        await self._ports.backend.report_announced([announcement.id])
 
     async def step(self) -> None:
         """Take every order that is due one step further, then report; one that fails keeps no other from its turn."""
@@ -101,14 +116,13 @@ class Executor:
         async with self._ports.database.transaction() as tx:
             is_any_due = await repository.is_any_due(tx, now=self._ports.clock.now())
         if is_any_due:
-            failed += await self._each((repository.RECEIVED, Stage.BLOCKED), self._begin)
-            failed += await self._each((Stage.ACTING,), self._reconcile)
+            failed += await self._each_due((repository.RECEIVED, Stage.BLOCKED), self._begin)
+            failed += await self._each_due((Stage.ACTING,), self._reconcile)
             failed += await self._each_with_plan((Stage.SETTLING,), self._settler.look)
             failed += await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
             failed += await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
         await self.report()
-        if failed:
-            raise next((error for error in failed if not isinstance(error, TemporaryError)), failed[0])
+        _raise_worst(failed)
 
     async def report(self) -> None:
         backend = self._ports.backend
@@ -142,20 +156,14 @@ class Executor:
     async def _reconcile(self, row: Any) -> None:
         await self._beginner.reconcile(row)
 
-    async def _each(
+    async def _each_due(
         self, stages: tuple[str, ...], handle: Callable[[Any], Coroutine[Any, Any, None]]
     ) -> list[Exception]:
         """Handle what is due in these stages; return what went wrong."""
         now = self._ports.clock.now()
         async with self._ports.database.transaction() as tx:
             rows = await repository.claim(tx, stages, now=now, until=now + self._ports.settings.claim_lifetime)
-        failed: list[Exception] = []
-        for row in rows:
-            try:
-                await handle(row)
-            except Exception as error:  # noqa: BLE001 - `step` raises it, when all others had their turn
-                failed.append(error)
-        return failed
+        return await _each(rows, handle)
 
     async def _each_with_plan(self, stages: tuple[str, ...], handle: Handle) -> list[Exception]:
         async def with_plan(row: Any) -> None:
@@ -165,7 +173,7 @@ class Executor:
             else:
                 await handle(row, plan)
 
-        return await self._each(stages, with_plan)
+        return await self._each_due(stages, with_plan)
 
     async def _hand_over_unreadable(self, row: Any) -> None:
         """Somebody altered our database, or the key is another one: touch nothing, and call a person."""
@@ -194,3 +202,20 @@ class Executor:
 
     async def _unready(self) -> str | None:
         return None if await self._ports.database.is_there() else "the database does not answer"
+
+
+async def _each(things: Iterable[T], handle: Callable[[T], Coroutine[Any, Any, object]]) -> list[Exception]:
+    """Handle each by itself; return what went wrong, to be raised when all others had their turn."""
+    failed: list[Exception] = []
+    for thing in things:
+        try:
+            await handle(thing)
+        except Exception as error:  # noqa: BLE001 - see `_raise_worst`
+            failed.append(error)
+    return failed
+
+
+def _raise_worst(failed: Sequence[Exception]) -> None:
+    """Raise what is no passing trouble, if anything is."""
+    if failed:
+        raise next((error for error in failed if not isinstance(error, TemporaryError)), failed[0])

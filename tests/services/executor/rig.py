@@ -249,16 +249,18 @@ class Rig:
         }  # fmt: skip
         return Proposal.model_validate(given | changes)
 
-    async def rehearse(self, proposal: Proposal) -> RehearsalResult:
+    def rehearsal(self, proposal: Proposal) -> Rehearsal:
         self._orders += 1
         now = self.clock.now()
-        if self._orders == 1:
-            await self.read_health()
-        rehearsal = Rehearsal(
+        return Rehearsal(
             id=f"reh-{self._orders}", remediation_id=f"rem-{self._orders}", order_id=f"ord-{self._orders}",
             proposal=proposal, requested_at=now, expires_at=now + timedelta(minutes=5),
         )  # fmt: skip
-        self.backend.work = Work(rehearsals=(rehearsal,))
+
+    async def rehearse(self, proposal: Proposal) -> RehearsalResult:
+        if self._orders == 0:
+            await self.read_health()
+        self.backend.work = Work(rehearsals=(self.rehearsal(proposal),))
         await self.executor.fetch(wait=timedelta())
         return self.backend.results[-1]
 

@@ -2,24 +2,43 @@
 
 import base64
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from tests.services.executor.rig import Rig
 
-from aegis.contracts.actions import EvictPod
+from aegis.contracts.actions import EvictPod, ScaleWorkload
 from aegis.contracts.envelope import Envelope
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
 from aegis.contracts.targets import TargetRef
 from aegis.contracts.verifications import Judgement
+from aegis.contracts.work import Work
+from aegis.executor.ports import Cluster, Object
 from aegis.kit.database import Database
 from aegis.kit.errors import TemporaryError
 from aegis.kit.signing import PrivateKey
-from aegis.simulator.kubernetes.resources import DEPLOYMENTS
+from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
 
 STRANGER = PrivateKey(bytes(32))
+
+
+@dataclass
+class Stumbling:
+    """A cluster that has one object which nobody here expects to be as it is."""
+
+    inner: Cluster
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
+        if name == "odd":
+            raise KeyError("canary")
+        return await self.inner.read(api_version, kind, namespace, name)
 
 
 async def an_order(rig: Rig) -> Order:
@@ -214,6 +233,30 @@ async def test_without_an_api_server_nothing_is_begun_and_all_goes_on_when_it_is
     await rig.executor.step()
 
     assert len(rig.written) == 1
+
+
+async def test_a_rehearsal_that_goes_wrong_is_told_of_and_keeps_no_other_waiting(database: Database) -> None:
+    rig = Rig(database, around=Stumbling)
+    odd = rig.ref().model_copy(update={"name": "odd"})
+    await rig.read_health()
+    bad, good = rig.rehearsal(rig.proposal(target=odd, owner=odd)), rig.rehearsal(rig.proposal())
+    rig.backend.work = Work(rehearsals=(bad, good))
+
+    with pytest.raises(KeyError):
+        await rig.executor.fetch(wait=timedelta())
+
+    assert [one.status for one in rig.backend.results] == [RehearsalStatus.FAILED, RehearsalStatus.PLANNED]
+    assert "canary" not in rig.backend.results[0].reason
+    await rig.close()
+
+
+async def test_a_pod_that_nobody_owns_is_not_scaled_and_stops_nothing(rig: Rig) -> None:
+    rig.change(PODS, "web-new-0", lambda it: it["metadata"].update(ownerReferences=[]))
+    bare = rig.ref(PODS, "web-new-0")
+
+    result = await rig.rehearse(rig.proposal(ScaleWorkload(replicas=2), target=bare, owner=bare))
+
+    assert (result.status, [one.name for one in result.checks]) == (RehearsalStatus.REFUSED, ["target_is_there"])
 
 
 @pytest.mark.parametrize("code", [401, 403, 429, 500, 503])

@@ -42,7 +42,7 @@ class Rehearser:
             facts = await self.eyes.look(rehearsal.proposal, rehearsing=True)
             return await self._worked_out(rehearsal, facts)
         except TemporaryError as error:
-            return self._failed(rehearsal, str(error))
+            return self.failed(rehearsal, str(error))
 
     async def _worked_out(self, rehearsal: Rehearsal, facts: Facts) -> RehearsalResult:
         proposal = rehearsal.proposal
@@ -94,9 +94,10 @@ class Rehearser:
         reason = f"{decisive.name}: {decisive.reason}"
         if decisive.verdict is CheckVerdict.REFUSED:
             return self._result(rehearsal, RehearsalStatus.REFUSED, reason=reason, checks=checks, facts=facts)
-        return self._failed(rehearsal, reason)
+        return self.failed(rehearsal, reason)
 
-    def _failed(self, rehearsal: Rehearsal, reason: str) -> RehearsalResult:
+    def failed(self, rehearsal: Rehearsal, reason: str) -> RehearsalResult:
+        """Return that it could not be worked out now."""
         log.warning("rehearsal %s of %s: %s", rehearsal.id, rehearsal.proposal.target, reason)
         return self._result(rehearsal, RehearsalStatus.FAILED, reason=reason)
 
