@@ -33,6 +33,7 @@ from aegis.contracts.verifications import Judgement, Verification, VerificationR
 from aegis.executor.actions.base import Draft
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.journal.plan import KeptPlan
+from aegis.executor.observe.health import Health
 from aegis.executor.observe.judge import Follow, Verdict
 from aegis.executor.orders.begin import Beginner
 from aegis.executor.orders.look import Eyes
@@ -133,7 +134,8 @@ class Hasty(Settler):
 class Credulous(Settler):
     """Believes the AI Engine instead of looking at the workload."""
 
-    async def _unhealthy_because(self, plan: KeptPlan) -> str | None: ...
+    async def _health(self, plan: KeptPlan) -> Health:
+        return Health()
 
 
 class BlindToOwners(Eyes):

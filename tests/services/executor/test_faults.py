@@ -311,6 +311,35 @@ async def test_without_a_verdict_a_rollback_is_held_and_somebody_is_called(rig: 
     assert len(rig.written) == 1
 
 
+async def test_without_an_api_server_while_it_settles_nothing_is_taken_back_as_if_it_had_not_helped(rig: Rig) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
+    rig.roll_out()
+    await rig.look_for(seconds=20)
+    rig.verifier.says, rig.is_cluster_up = Judgement.UNKNOWN, False
+
+    await rig.look_for(seconds=300)
+
+    outcome = rig.said(order)
+    assert (outcome.stage, outcome.escalate) == (Stage.HELD, True)
+    assert "the API server does not answer" in outcome.reason
+    assert len(rig.written) == 1
+
+
+async def test_an_api_server_that_is_back_in_time_lets_it_settle_from_then_on(rig: Rig) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
+    rig.roll_out()
+    await rig.look_for(seconds=50)
+    rig.is_cluster_up = False
+    await rig.look_for(seconds=30)
+    rig.is_cluster_up = True
+
+    await rig.look_for(seconds=55)
+    assert rig.said(order).stage is Stage.SETTLING
+    await rig.look_for(seconds=20)
+
+    assert rig.said(order).stage is Stage.KEPT
+
+
 # Targets
 
 

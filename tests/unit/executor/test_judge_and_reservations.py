@@ -9,23 +9,25 @@ from aegis.contracts.actions import ActionKind
 from aegis.contracts.plans import LeaseTerms
 from aegis.contracts.verifications import Judgement, Verification
 from aegis.executor.guardrails.reservations import PastAction, ReservationLimits, taken
+from aegis.executor.observe.health import Health
 from aegis.executor.observe.judge import Follow, Look, judge
 
+WELL, ILL, UNREADABLE = Health(), Health("1 of 3 pods"), Health(unreadable_because="no answer")
 LIMITS = ReservationLimits(timedelta(minutes=5), 5, timedelta(minutes=10))
 
 
-def look(judgement: Judgement | None, *, after_s: float = 30, unhealthy: str | None = None, well_s: float | None = None,
+def look(judgement: Judgement | None, *, after_s: float = 30, health: Health = WELL, well_s: float | None = None,
          worse: int = 0) -> Look:  # fmt: skip
     now = NOW + timedelta(seconds=after_s)
     verification = Verification(judgement=judgement, at=now) if judgement is not None else None
     well_since = now - timedelta(seconds=well_s) if well_s is not None else None
-    return Look(now, NOW, unhealthy, verification, well_since, worse)
+    return Look(now, NOW, health, verification, well_since, worse)
 
 
 def test_keeping_needs_health_and_signals_for_the_whole_window() -> None:
     assert judge(look(Judgement.BETTER, well_s=59), plan()).follow is Follow.WAIT
     assert judge(look(Judgement.BETTER, well_s=60), plan()).follow is Follow.KEEP
-    assert judge(look(Judgement.BETTER, well_s=60, unhealthy="1 of 3 pods"), plan()).follow is Follow.WAIT
+    assert judge(look(Judgement.BETTER, well_s=60, health=ILL), plan()).follow is Follow.WAIT
     assert judge(look(Judgement.NOT_YET, well_s=60), plan()).follow is Follow.WAIT
 
 
@@ -56,6 +58,18 @@ def test_not_better_by_the_deadline_is_taken_back_and_unknown_is_its_own_answer(
     assert judge(look(None, after_s=late), plan(on_unknown="revert")).follow is Follow.UNDO
     assert judge(look(None, after_s=late), plan(on_unknown="hold_and_page")).follow is Follow.HOLD_AND_PAGE
     assert judge(look(None, after_s=late), plan(on_unknown="escalate")).follow is Follow.ESCALATE
+
+
+def test_an_owner_that_cannot_be_read_is_neither_well_nor_ill() -> None:
+    late, nearly_well = 301, {"well_s": 60, "health": UNREADABLE}
+
+    assert judge(look(Judgement.BETTER, **nearly_well), plan()).follow is Follow.WAIT
+    for said in (None, Judgement.UNKNOWN, Judgement.NOT_YET, Judgement.BETTER):
+        seen = look(said, after_s=late, health=UNREADABLE)
+        assert judge(seen, plan(on_unknown="hold_and_page")).follow is Follow.HOLD_AND_PAGE
+        assert judge(seen, plan(on_unknown="revert")).follow is Follow.UNDO
+    assert judge(look(Judgement.NOT_YET, after_s=late, health=ILL), plan()).follow is Follow.UNDO
+    assert judge(look(Judgement.WORSE, worse=1, health=UNREADABLE), plan()).follow is Follow.UNDO
 
 
 def past(minutes: float, *, owner: str = "o", under_way: bool = False, helped: bool | None = True) -> PastAction:

@@ -1,6 +1,24 @@
 """Whether a workload is healthy, read from its own status. Pure."""
 
+from dataclasses import dataclass
+
 from aegis.executor.ports import Object
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a workload is. What could not be read is neither well nor ill."""
+
+    unhealthy_because: str | None = None
+    unreadable_because: str | None = None
+
+    @property
+    def is_well(self) -> bool:
+        return self.unhealthy_because is None and self.unreadable_because is None
+
+    @property
+    def why_not(self) -> str:
+        return self.unreadable_because or self.unhealthy_because or ""
 
 
 def unhealthy_because(owner: Object | None) -> str | None:

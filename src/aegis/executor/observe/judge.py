@@ -3,12 +3,13 @@
 Keep needs both the owner's health and the signals; either may say undo; unknown is its own answer.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 
 from aegis.contracts.plans import Plan
 from aegis.contracts.verifications import Judgement, Verification
+from aegis.executor.observe.health import Health
 
 WORSE_LOOKS_NEEDED = 2
 
@@ -28,7 +29,8 @@ class Look:
 
     now: datetime
     acted_at: datetime
-    unhealthy_because: str | None
+    health: Health
+    """Of the owner, as the Executor itself reads it."""
     verification: Verification | None
     """None where the AI Engine did not answer in time."""
     well_since: datetime | None = None
@@ -43,7 +45,6 @@ class Verdict:
     reason: str
     well_since: datetime | None = None
     worse_looks: int = 0
-    details: tuple[str, ...] = field(default=())
 
 
 def judge(look: Look, plan: Plan) -> Verdict:
@@ -53,11 +54,11 @@ def judge(look: Look, plan: Plan) -> Verdict:
     worse_looks = look.worse_looks + 1 if judgement is Judgement.WORSE else 0
     if worse_looks >= WORSE_LOOKS_NEEDED:
         return _take_back(plan, f"worse: {why}")
-    if look.unhealthy_because is None and judgement is Judgement.BETTER:
+    if look.health.is_well and judgement is Judgement.BETTER:
         return _while_well(look, plan)
     if look.now - look.acted_at >= plan.deadline:
         return _at_deadline(look, plan, judgement, why)
-    reason = look.unhealthy_because or why or judgement.value
+    reason = look.health.why_not or why or judgement.value
     return Verdict(Follow.WAIT, reason, worse_looks=worse_looks)
 
 
@@ -73,8 +74,9 @@ def _while_well(look: Look, plan: Plan) -> Verdict:
 
 
 def _at_deadline(look: Look, plan: Plan, judgement: Judgement, why: str) -> Verdict:
-    if look.unhealthy_because is None and judgement is Judgement.UNKNOWN:
-        reason = f"nobody can tell whether it helped: {why}"
+    unreadable = look.health.unreadable_because
+    if unreadable or (look.health.is_well and judgement is Judgement.UNKNOWN):
+        reason = f"nobody can tell whether it helped: {unreadable or why}"
         match plan.on_unknown:
             case "revert":
                 return _take_back(plan, reason)
@@ -82,7 +84,7 @@ def _at_deadline(look: Look, plan: Plan, judgement: Judgement, why: str) -> Verd
                 return Verdict(Follow.HOLD_AND_PAGE, reason)
             case "escalate":
                 return Verdict(Follow.ESCALATE, reason)
-    return _take_back(plan, f"not better by the deadline: {look.unhealthy_because or why}")
+    return _take_back(plan, f"not better by the deadline: {look.health.why_not or why}")
 
 
 def _take_back(plan: Plan, reason: str) -> Verdict:

@@ -8,7 +8,7 @@ from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Judgement, Verification, VerificationRequest
 from aegis.executor.journal.plan import KeptPlan
-from aegis.executor.observe.health import unhealthy_because
+from aegis.executor.observe.health import Health, unhealthy_because
 from aegis.executor.observe.judge import Follow, Look, Verdict, judge
 from aegis.executor.orders.look import VERIFIER_ANSWERS_WITHIN, Eyes
 from aegis.executor.orders.record import Recorder
@@ -37,7 +37,7 @@ class Settler:
         look = Look(
             now=now,
             acted_at=row.acted_at,
-            unhealthy_because=await self._unhealthy_because(plan),
+            health=await self._health(plan),
             verification=verification,
             well_since=row.well_since,
             worse_looks=row.worse_looks,
@@ -92,11 +92,11 @@ class Settler:
         async with self.ports.database.transaction() as tx:
             await self.recorder.move(tx, row, stage, reason=reason, verification=verification, **values)
 
-    async def _unhealthy_because(self, plan: KeptPlan) -> str | None:
+    async def _health(self, plan: KeptPlan) -> Health:
         try:
-            return unhealthy_because(await self.eyes.read(plan.shown.owner))
+            return Health(unhealthy_because(await self.eyes.read(plan.shown.owner)))
         except TemporaryError as error:
-            return str(error)
+            return Health(unreadable_because=str(error))
 
     async def _verification(self, row: Any, order: Order, plan: KeptPlan, *, purpose: str) -> Verification | None:
         request = VerificationRequest.model_validate(

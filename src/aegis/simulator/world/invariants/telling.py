@@ -18,6 +18,7 @@ def leases_are_kept(found: Evidence) -> Ruling:
     """Rule 9: what is held has an end, or a person who knows; an unknown verdict means what the action says."""
     ruling = Ruling()
     told = {row["key"] for row in found.tables["notifications"]}
+    by_people = _concluded_by_people(found, "undo")
     for row in found.tables["remediations"]:
         plan, journal = row["plan"], found.journal.get(row["order_id"])
         if plan is None or journal is None:
@@ -25,12 +26,26 @@ def leases_are_kept(found: Evidence) -> Ruling:
         for body in found.outcomes_of(row["order_id"]):
             if body["stage"] == "held":
                 _check_held(found, row, journal, body, told, ruling)
-            if body["stage"] == "undoing":
-                is_reverted = body["reason"].startswith("nobody can tell")
+            if body["stage"] == "undoing" and plan["on_unknown"] != "revert" and row["order_id"] not in by_people:
                 ruling.check(
-                    not is_reverted or plan["on_unknown"] == "revert", f"{row['order_id']} was reverted on no verdict"
+                    journal["undo_ends_in"] == "released" or _has_not_helped(found, row, body),
+                    f"{row['order_id']} was reverted, and nobody could tell that it had not helped",
                 )
     return ruling
+
+
+def _has_not_helped(found: Evidence, row: Row, body: Row) -> bool:
+    """Whether somebody knew: the AI Engine that it is worse, or whoever read the owner that it is not well yet."""
+    said, at = (body["verification"] or {}).get("judgement"), moment(body["at"])
+    if said == "worse":
+        return True
+    owner, truth = row["proposal"]["owner"], found.truth_at(at)
+    seen = truth.owners.get(owner["uid"]) if truth is not None else None
+    was_read = any(
+        line.user == found.executor and line.code == 200 and line.time == at and line.path.endswith(f"/{owner['name']}")
+        for line in found.requests
+    )
+    return was_read and (said == "not_yet" or seen is None or not seen.is_whole)
 
 
 def _check_held(  # noqa: PLR0917 (all of them are what a held change left behind)
@@ -50,7 +65,7 @@ def _check_held(  # noqa: PLR0917 (all of them are what a held change left behin
 def ai_engine_alone_changes_nothing(found: Evidence) -> Ruling:
     """Rule 10: whatever the AI Engine says, only what is whole itself is kept; a person may keep anything."""
     ruling = Ruling()
-    by_people = {row["concerns"] for row in found.journal.values() if _keeps(row)}
+    by_people = _concluded_by_people(found, "keep")
     for row in found.tables["remediations"]:
         for body in found.outcomes_of(row["order_id"]):
             if body["stage"] != "kept" or row["order_id"] in by_people:
@@ -63,9 +78,10 @@ def ai_engine_alone_changes_nothing(found: Evidence) -> Ruling:
     return ruling
 
 
-def _keeps(row: Row) -> bool:
-    """Whether this is a person's order to keep something, and it was followed."""
-    return row["stage"] == "handed_over" and bool(orjson.loads(row["order"])["purpose"] == "keep")
+def _concluded_by_people(found: Evidence, purpose: str) -> set[str]:
+    """Return the orders that were kept, or undone, because a person said so."""
+    followed = [row for row in found.journal.values() if row["stage"] == "handed_over"]
+    return {row["concerns"] for row in followed if orjson.loads(row["order"])["purpose"] == purpose}
 
 
 def nothing_acknowledged_is_lost(found: Evidence) -> Ruling:
