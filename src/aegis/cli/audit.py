@@ -12,6 +12,7 @@ from aegis.cli import api
 from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.contracts.audit import AuditEntry, Checkpoint, broken_links
 from aegis.kit.errors import ConflictError, InvalidError
+from aegis.kit.mistakes import mistake_of
 from aegis.kit.signing import PublicKey
 
 app = typer.Typer(help="Who did what, and the proof of it.", no_args_is_help=True)
@@ -78,8 +79,8 @@ def read_export(file: Path) -> tuple[list[AuditEntry], list[Checkpoint]]:
 
 
 def _first_of(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+    first = mistake_of(error.errors()[0])
+    return f"{first.field} {first.message}"
 
 
 def _lines(file: Path) -> Iterable[bytes]:

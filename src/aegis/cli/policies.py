@@ -8,7 +8,7 @@ import typer
 from aegis.cli import api
 from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.kit.errors import InvalidError
-from aegis.policy.rules import parse_policy
+from aegis.policy.rules import Policy, parse_policy
 
 app = typer.Typer(help="What is allowed.", no_args_is_help=True)
 
@@ -30,7 +30,7 @@ def list_(output: Output = Format.TABLE) -> None:
 @app.command()
 def test(file: PolicyFile, output: Output = Format.TABLE) -> None:
     """Check a policy, here and now, without saving it."""
-    policy = parse_policy(_read(file))
+    policy = _parsed(_read(file), file)
     rules = [
         {
             "rule": rule.name,
@@ -47,7 +47,7 @@ def test(file: PolicyFile, output: Output = Format.TABLE) -> None:
 def save(file: PolicyFile) -> None:
     """Put a policy in force; the version before stays readable."""
     source = _read(file)
-    name = parse_policy(source).name
+    name = _parsed(source, file).name
     answer = api.put(f"/api/v1/policies/{name}", {"source": source})
     say(f"policy {name} is in force as version {answer['version']}")
 
@@ -76,5 +76,12 @@ def explain(remediation_id: str, output: Output = Format.TABLE) -> None:
 def _read(file: Path) -> str:
     try:
         return file.read_text()
-    except OSError as error:
-        raise InvalidError(f"cannot read {file}: {error.strerror}", field="file", value=str(file)) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"cannot read {file}: {error}", field="file", value=str(file)) from error
+
+
+def _parsed(source: str, file: Path) -> Policy:
+    try:
+        return parse_policy(source)
+    except InvalidError as error:
+        raise InvalidError(f"{file}: {error.message}", mistakes=error.mistakes) from error

@@ -15,7 +15,10 @@ no is not an error: it is an Outcome. Errors are for what nobody decided.
 """
 
 import re
+from collections.abc import Sequence
 from typing import ClassVar
+
+from aegis.kit.mistakes import Mistake
 
 
 class AegisError(Exception):
@@ -25,12 +28,23 @@ class AegisError(Exception):
     retry_after_s: float | None = None
     """Worth trying again after so long, where it is at all."""
 
-    def __init__(self, message: str, *, hint: str = "", field: str = "", value: object = None) -> None:
+    def __init__(
+        self, message: str, *, hint: str = "", field: str = "", value: object = None, mistakes: Sequence[Mistake] = ()
+    ) -> None:
+        """Take one wrong field, or every one of several as `mistakes`."""
         super().__init__(message)
         self.message = message
         self.hint = hint
-        self.field = field
-        self.value = value
+        self.mistakes = mistakes or ([Mistake((field,), message, value)] if field else [])
+
+    @property
+    def field(self) -> str:
+        """The first wrong field, if there is one."""
+        return self.mistakes[0].field if self.mistakes else ""
+
+    @property
+    def value(self) -> object:
+        return self.mistakes[0].value if self.mistakes else None
 
     @property
     def code(self) -> str:

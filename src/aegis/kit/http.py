@@ -4,7 +4,8 @@ import json
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from http import HTTPStatus
 from typing import Any
 
 import httpx
@@ -24,6 +25,7 @@ from aegis.kit.errors import (
     UnauthenticatedError,
     UpstreamError,
 )
+from aegis.kit.mistakes import mistake_of, path_of
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,8 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 PROCESS_HEADER = "Aegis-Process"
 """Says which process answers, so that whoever started one is not taken in by another on its port."""
 SHOWN_MAX = 200
+SAID_MAX = 5
+"""How many mistakes stand in the sentence; all of them are listed."""
 HIDDEN = "(hidden)"
 _SECRETS = ("password", "token", "secret", "signature")
 _BY_STATUS: dict[int, type[AegisError]] = {
@@ -90,7 +94,13 @@ def add_problem_details(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def _http(_: Request, error: HTTPException) -> Response:
         hint = "/openapi.json lists every path, its methods and the shape of its bodies."
-        return _answer(error.status_code, "http", str(error.detail), headers=dict(error.headers or {}), hint=hint)
+        extra: dict[str, Any] = {}
+        if error.status_code == HTTPStatus.BAD_REQUEST:  # the one that the framework raises: a body it cannot read
+            message = "is not JSON in UTF-8, or holds too long a number or too many brackets"
+            extra = {"errors": [{"field": "body", "value": None, "message": message}]}
+        detail = f"body {message}" if extra else str(error.detail)
+        code = HTTPStatus(error.status_code).name.lower()
+        return _answer(error.status_code, code, detail, headers=dict(error.headers or {}), hint=hint, **extra)
 
     @app.exception_handler(Exception)
     async def _surprise(request: Request, error: Exception) -> Response:
@@ -103,8 +113,10 @@ def problem(error: AegisError) -> Response:
     extra: dict[str, Any] = {}
     if error.hint:
         extra["hint"] = error.hint
-    if error.field:
-        extra["errors"] = [{"field": error.field, "value": _shown(error.value), "message": error.message}]
+    if error.mistakes:
+        extra["errors"] = [
+            {"field": one.field, "value": _shown(one.value), "message": one.message} for one in error.mistakes
+        ]
     headers = {}
     if error.retry_after_s is not None:
         headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
@@ -113,28 +125,27 @@ def problem(error: AegisError) -> Response:
     return _answer(error.status, error.code, error.message, headers=headers, **extra)
 
 
-def _problem_of_validation(errors: Any) -> Response:
-    named = [
-        {"field": (field := _field_of(error)), "value": _given(field, error), "message": error["msg"]}
-        for error in errors
-    ]
-    first = named[0]
-    detail = f"{first['field']}: {first['message']} (got {first['value']!r})"
+def _problem_of_validation(errors: Sequence[Any]) -> Response:
+    named = [_named(error) for error in errors]
+    detail = "; ".join(_sentence(one) for one in named[:SAID_MAX])
     hint = "Correct the named fields and send it again; /openapi.json has their shapes."
     return _answer(422, "invalid", detail, errors=named, hint=hint)
 
 
-def _field_of(error: Mapping[str, Any]) -> str:
+def _named(error: Any) -> dict[str, Any]:
+    """Return field, value and what is wrong; never a value that is secret."""
+    mistake = mistake_of(error)
     if error["type"] == "json_invalid":  # its location is a place in the text, not a field
-        return "body"
-    return ".".join(str(part) for part in error["loc"] if part != "body") or "body"
+        field, message = "body", f"{mistake.message}, at character {error['loc'][-1]}"
+    else:
+        field, message = path_of(part for part in mistake.location if part != "body") or "body", mistake.message
+    is_secret = mistake.value is not None and any(word in field.lower() for word in _SECRETS)
+    return {"field": field, "value": HIDDEN if is_secret else _shown(mistake.value), "message": message}
 
 
-def _given(field: str, error: Mapping[str, Any]) -> Any:
-    """Return the value that is wrong; nothing where there is none, and never one that is secret."""
-    if error["type"] == "missing":
-        return None
-    return HIDDEN if any(word in field.lower() for word in _SECRETS) else _shown(error.get("input"))
+def _sentence(named: Mapping[str, Any]) -> str:
+    got = f" (got {named['value']!r})" if named["value"] is not None else ""
+    return f"{named['field']} {named['message']}{got}"
 
 
 def _shown(value: Any) -> Any:
@@ -145,6 +156,8 @@ def _shown(value: Any) -> Any:
         value = f"an object with {', '.join(map(str, value))}" if value else "an empty object"
     elif isinstance(value, list | tuple):
         value = f"a list of {len(value)}"
+    elif isinstance(value, bytes):
+        value = value.decode(errors="replace")
     return str(value)[:SHOWN_MAX]
 
 

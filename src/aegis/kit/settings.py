@@ -2,20 +2,22 @@
 
 from pydantic import ValidationError
 
+from aegis.kit.mistakes import mistake_of
+
 
 def explain_settings(error: ValidationError, *, prefix: str) -> str:
     """Return one line per wrong setting: the variable, its value unless it is secret, and what to do."""
     lines = ["error: the settings are not usable"]
     for problem in error.errors():
-        message = problem["msg"].removeprefix("Value error, ")
-        if not problem["loc"]:
-            lines.append(f"  {message}")
+        mistake = mistake_of(problem)
+        if not mistake.location:
+            lines.append(f"  {mistake.message}")
             continue
-        name = prefix + str(problem["loc"][0]).upper()
+        name = prefix + str(mistake.location[0]).upper()
         if problem["type"] == "missing":
             lines.append(f"  {name} is not set")
         else:
-            lines.append(f"  {name}: {message} (got {_shown(name, problem['input'])})")
+            lines.append(f"  {name} {mistake.message} (got {_shown(name, mistake.value)})")
     lines.append("hint: docs/reference/settings.md says what each one means")
     return "\n".join(lines)
 

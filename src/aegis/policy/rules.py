@@ -5,7 +5,6 @@ from fnmatch import fnmatchcase
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -20,9 +19,12 @@ from aegis.contracts.actions import ActionKind
 from aegis.contracts.decisions import Effect
 from aegis.contracts.diagnoses import CauseKind
 from aegis.kit.errors import InvalidError
+from aegis.kit.mistakes import Mistake, mistake_of, path_of
+from aegis.kit.yaml import YamlError, line_of, read_yaml
 from aegis.policy.conditions import Condition, ConditionError, compile_condition
 
 REMEMBERED = 4096
+_HINT = "`aegis policies test FILE` checks a policy without saving it."
 RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
 ApproverRole = Literal["approver", "admin"]
 
@@ -60,7 +62,7 @@ class Rule(_Strict):
         try:
             compile_condition(source)
         except ConditionError as error:
-            raise ValueError(str(error)) from error
+            raise ValueError(f"is no condition: {error}") from error
         return source
 
     @cached_property
@@ -80,14 +82,16 @@ class Metadata(_Strict):
 
 
 class Spec(_Strict):
-    rules: tuple[Rule, ...] = Field(min_length=1)
+    rules: tuple[Rule, ...]
 
     @model_validator(mode="after")
-    def _names_are_unique(self) -> Self:
+    def _there_is_one_rule_of_each_name(self) -> Self:
+        if not self.rules:
+            raise ValueError("has no rules")
         names = [rule.name for rule in self.rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"rule names must be unique; used twice: {', '.join(twice)}")
+            raise ValueError(f"has several rules of one name: {', '.join(twice)}")
         return self
 
 
@@ -126,43 +130,44 @@ def parse_policy(text: str) -> Policy:
     """Read one YAML document.
 
     Raises:
-        InvalidError: names the field, the value and what is wrong with it (a condition: its line and column).
+        InvalidError: names every wrong field, its line, its value and what is wrong with it (a condition: the line
+            and column in it).
     """
     try:
-        document = yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        # ValueError: a date that is none; RecursionError: brackets without end.
-        raise InvalidError(f"not YAML: {error}", field="policy", hint="Send one YAML document.") from error
+        document = read_yaml(text)
+    except YamlError as error:
+        raise InvalidError(f"not a YAML document: {error}", field="policy", hint=_HINT) from error
     if not isinstance(document, dict):
-        raise InvalidError("a policy is a YAML mapping", field="policy", value=_shown(document))
+        raise InvalidError("a policy is a YAML mapping", field="policy", value=_shown(document), hint=_HINT)
     try:
         return Policy.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = _path(document, first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InvalidError(
-            f"{field}: {message} (got {_shown(first['input'])})",
-            field=field,
-            value=_shown(first["input"]),
-            hint="`aegis policies test FILE` checks a policy without saving it.",
-        ) from error
+        mistakes = [_placed(text, document, mistake_of(each)) for each in error.errors()]
+        said = [one.message for one in mistakes]
+        message = said[0] if len(said) == 1 else f"{len(said)} mistakes:\n  " + "\n  ".join(said)
+        raise InvalidError(message, mistakes=mistakes, hint=_HINT) from error
+
+
+def _placed(text: str, document: Any, mistake: Mistake) -> Mistake:
+    """Say where in the text it is, too."""
+    field = _path(document, mistake.location)
+    got = f" (got {_shown(mistake.value)})" if mistake.value is not None else ""
+    message = f"line {line_of(text, mistake.location)}: {field} {mistake.message}{got}"
+    return Mistake((field,), message, _shown(mistake.value) if got else None)
 
 
 def _path(document: Any, location: tuple[int | str, ...]) -> str:
-    """Write a location as people do: `spec.rules[2](allow-restarts).when`."""
+    """Write a location with the names of rules: `spec.rules[2](allow-restarts).when`."""
     path, here = "", document
     for part in location:
         try:
             here = here[part]
         except (KeyError, IndexError, TypeError):
             here = None
-        if isinstance(part, int):
-            name = here.get("name") if isinstance(here, dict) else None
-            path += f"[{part}]" + (f"({name})" if name else "")
-        else:
-            path += f".{part}" if path else part
-    return path
+        path += path_of([part]) if isinstance(part, int) else f".{part}"
+        if isinstance(part, int) and isinstance(here, dict) and "name" in here:
+            path += f"({here['name']})"
+    return path.removeprefix(".")
 
 
 def _shown(value: object) -> str:

@@ -287,12 +287,12 @@ async def test_an_alert_is_taken_however_long_its_texts_are(rig: Rig) -> None:
 MALFORMED: tuple[tuple[dict[str, Any], str], ...] = (
     ({"version": "3"}, "version"),
     ({"alerts": "none"}, "alerts"),
-    ({"alerts": [{"status": "firing", "labels": {}}]}, "alerts.0.startsAt"),
-    ({"alerts": [alert(status="burning")]}, "alerts.0.status"),
-    ({"alerts": [alert(startsAt="yesterday")]}, "alerts.0.startsAt"),
-    ({"alerts": [alert(startsAt="2026-01-05T11:58:00")]}, "alerts.0.startsAt"),
-    ({"alerts": [alert(startsAt="0001-01-01T00:00:00+14:00")]}, "alerts.0.startsAt"),
-    ({"alerts": [alert(labels={"alertname": 3})]}, "alerts.0.labels.alertname"),
+    ({"alerts": [{"status": "firing", "labels": {}}]}, "alerts[0].startsAt"),
+    ({"alerts": [alert(status="burning")]}, "alerts[0].status"),
+    ({"alerts": [alert(startsAt="yesterday")]}, "alerts[0].startsAt"),
+    ({"alerts": [alert(startsAt="2026-01-05T11:58:00")]}, "alerts[0].startsAt"),
+    ({"alerts": [alert(startsAt="0001-01-01T00:00:00+14:00")]}, "alerts[0].startsAt"),
+    ({"alerts": [alert(labels={"alertname": 3})]}, "alerts[0].labels.alertname"),
 )
 
 

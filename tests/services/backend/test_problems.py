@@ -45,6 +45,36 @@ async def test_a_body_that_is_none_is_told_so(rig: Rig, content: bytes, kind: st
     assert problem_of(answer, status)["hint"]
 
 
+async def test_a_body_that_is_no_json_is_told_where_and_no_value_is_made_up(rig: Rig) -> None:
+    kind = {"Content-Type": "application/json"}
+
+    broken = await rig.as_("ada").post("/api/v1/pause", content=b'{"reason": x}', headers=kind)
+    no_text = await rig.as_("ada").post("/api/v1/pause", content=b'{"reason": "\xff\xfe"}', headers=kind)
+
+    assert field_of(broken) == ("body", None)
+    assert "at character 11" in problem_of(broken, 422)["detail"]
+    assert "got" not in broken.json()["detail"]
+    assert field_of(no_text, 400) == ("body", None)
+    assert no_text.json()["title"] == "bad request"
+    assert "UTF-8" in no_text.json()["detail"]
+
+
+async def test_what_is_wrong_is_said_without_the_words_of_a_library(rig: Rig) -> None:
+    asked = {"namespace": "shop", "name": "web", "action": {"kind": "fry_eggs"}, "reason": "x"}
+    grants = [{"role": "viewer"}, {"role": "king"}]
+
+    eggs = await rig.as_("ada").post("/api/v1/remediations", json=asked)
+    king = await rig.as_("ada").post(
+        "/api/v1/people", json={"name": "kim", "password": "long enough it is", "grants": grants}
+    )
+
+    assert field_of(eggs) == ("action.kind", "fry_eggs")
+    assert "is not one of 'rollback_rollout', " in eggs.json()["detail"]
+    assert field_of(king) == ("grants[1].role", "king")
+    for answer in (eggs, king):
+        assert not any(word in answer.text for word in ("Input", "tag", "ActionKind", "pydantic"))
+
+
 async def test_a_character_that_cannot_be_stored_is_refused_wherever_it_comes(rig: Rig) -> None:
     ada = rig.as_("ada")
     asked = {"namespace": "shop", "name": NUL, "action": {"kind": "restart_workload"}, "reason": "x"}

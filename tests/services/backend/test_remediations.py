@@ -178,7 +178,7 @@ async def test_a_request_for_what_is_not_there_says_so(rig: Rig) -> None:
 
 async def test_a_request_that_makes_no_sense_names_its_field(rig: Rig) -> None:
     cases: tuple[tuple[dict[str, Any], str], ...] = (
-        ({"action": {"kind": "reboot"}}, "action"),
+        ({"action": {"kind": "reboot"}}, "action.kind"),
         ({"action": {"kind": "scale_workload", "replicas": 0}}, "action.scale_workload.replicas"),
         ({"action": {"kind": "scale_workload", "replicas": 3, "now": True}}, "action.scale_workload.now"),
         ({"reason": ""}, "reason"),

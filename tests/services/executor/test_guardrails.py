@@ -225,6 +225,7 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
         Proof(config(freeze="[{cron: '* * * * *', minutes: 5, timeZone: Europe}]"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rollout"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rolout: 1"), ends=BLOCKED),
+        Proof(config(policy_floor="rollback_rollout: 2\nrollback_rollout: 0"), ends=BLOCKED),
         Proof(config(approver_keys="person:ann: none"), ends=BLOCKED),
     ],
     "no_storm": [Proof(storm, ends=BLOCKED), Proof(health_is_unread, rehearsal=False, ends=BLOCKED)],

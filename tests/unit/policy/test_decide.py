@@ -75,6 +75,24 @@ def test_a_bad_policy_is_refused_with_field_and_place(rule: str, complaint: str)
     assert refusal.value.field.startswith("spec.rules[0](a)")
 
 
+def test_every_mistake_of_a_policy_is_named_with_its_line() -> None:
+    with pytest.raises(InvalidError) as refusal:
+        policy("{name: a, effect: allow, colour: red}", "{name: b, effect: allow}", "{name: c, when: 'x >'}")
+
+    said = refusal.value.message
+    assert "line 6: spec.rules[0](a).colour is not known here (got 'red')" in said
+    assert "line 8: spec.rules[2](c).effect is missing" in said
+    assert "line 8: spec.rules[2](c).when is no condition: line 1, column 4" in said
+    assert [one.field for one in refusal.value.mistakes] == [
+        "spec.rules[0](a).colour", "spec.rules[2](c).effect", "spec.rules[2](c).when",
+    ]  # fmt: skip
+
+
+def test_a_key_that_comes_twice_is_refused_and_the_last_does_not_win() -> None:
+    with pytest.raises(InvalidError, match="line 6: the key 'effect' is there already, in line 6"):
+        policy("{name: a, effect: deny, effect: allow}")
+
+
 def test_the_shipped_policy_asks_before_raising_memory_and_rolls_bad_revisions_back() -> None:
     shipped = [parse_policy(source) for source in default_policies().values()]
     raising = proposal(RaiseMemory(container="web", factor=1.5))

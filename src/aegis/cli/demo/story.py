@@ -4,13 +4,14 @@ import reprlib
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import InvalidError
+from aegis.kit.mistakes import mistake_of
+from aegis.kit.yaml import read_yaml
 
 
 class _Strict(BaseModel):
@@ -118,26 +119,31 @@ def load_story(file: Path) -> Story:
         InvalidError: names the file, the field and what is wrong with it.
     """
     try:
-        document = yaml.safe_load(file.read_text())
+        document = read_yaml(file.read_text())
     except OSError as error:
         raise InvalidError(f"story {file} cannot be read: {error.strerror}", field="story", value=str(file)) from error
-    except (yaml.YAMLError, ValueError) as error:
-        # ValueError: bytes that are no text, or a date that is none.
+    except ValueError as error:
+        # Also of bytes that are no text.
         raise InvalidError(f"story {file} is no YAML: {error}", field="story", value=str(file)) from error
     try:
         return Story.model_validate(document)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"]) or "story"
+        first = mistake_of(error.errors()[0])
         raise InvalidError(
-            f"story {file}, {field}: {first['msg']} (got {reprlib.repr(first['input'])})", field=field,
+            f"story {file}: {first.field} {first.message} (got {reprlib.repr(first.value)})",
+            field=first.field or "story",
             hint="docs of the fields stand in aegis.cli.demo.story.",
-        ) from error  # fmt: skip
+        ) from error
 
 
 def find_stories(folder: Path) -> list[Story]:
     """Read all stories of a folder, in the order of their numbers."""
     files = sorted(folder.glob("*/story.yaml"))
     if not files:
-        raise InvalidError(f"no stories in {folder}", field="--examples", value=str(folder))
+        raise InvalidError(
+            f"no stories in {folder}",
+            field="--examples",
+            value=str(folder),
+            hint="`--examples FOLDER` names one with a folder for each story, and its `story.yaml` in it.",
+        )
     return [load_story(file) for file in files]

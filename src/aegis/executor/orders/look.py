@@ -7,7 +7,6 @@ from datetime import timedelta
 from zoneinfo import ZoneInfo
 
 import orjson
-import yaml
 from croniter import croniter
 
 from aegis.contracts.actions import ActionKind
@@ -22,6 +21,7 @@ from aegis.executor.journal import repository
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
 from aegis.kit.signing import PublicKey
+from aegis.kit.yaml import read_yaml
 
 READINGS_MISSED = 6
 """After so many intervals without a reading of the whole cluster's health nobody knows whether there is a storm."""
@@ -29,9 +29,7 @@ SAME_FIX_WINDOW = timedelta(days=1)
 VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
 """Of real time."""
 
-_NONSENSE = (
-    yaml.YAMLError, TypeError, ValueError, KeyError, AttributeError, OSError, OverflowError, RecursionError,
-)  # fmt: skip
+_NONSENSE = (TypeError, ValueError, KeyError, AttributeError, OSError, OverflowError)
 """What comes of reading what people may have written: no mapping, no number, no cron, no time zone, no key."""
 _KEYS = frozenset({"paused", "reason", "freeze", "policy-floor", "approver-keys"})
 _FREEZE_KEYS = frozenset({"name", "cron", "timeZone", "minutes", "namespaces"})
@@ -199,9 +197,9 @@ def _with_config_map(switches: Switches, data: dict[str, str]) -> Switches:
             switches,
             operator_paused=data.get("paused", "false").strip().lower() not in ("false", "no", "0", ""),
             operator_reason=data.get("reason", ""),
-            freezes=tuple(_freeze(entry) for entry in yaml.safe_load(data.get("freeze", "")) or []),
-            floor=_floor(yaml.safe_load(data.get("policy-floor", "")) or {}),
-            approver_keys=_approver_keys(yaml.safe_load(data.get("approver-keys", "")) or {}),
+            freezes=tuple(_freeze(entry) for entry in read_yaml(data.get("freeze", "")) or []),
+            floor=_floor(read_yaml(data.get("policy-floor", "")) or {}),
+            approver_keys=_approver_keys(read_yaml(data.get("approver-keys", "")) or {}),
         )
     except _NONSENSE as error:
         return replace(switches, operator_paused=None, unreadable=f"the ConfigMap makes no sense: {error!r}")

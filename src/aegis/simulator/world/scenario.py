@@ -4,11 +4,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from aegis.kit.clock import Clock
 from aegis.kit.errors import InvalidError
+from aegis.kit.mistakes import mistake_of
+from aegis.kit.yaml import YamlError, read_yaml
 from aegis.simulator.world.programs import Program
 from aegis.simulator.world.timed import TimedStep
 from aegis.simulator.world.topologies import TopologySpec, draw
@@ -50,8 +51,8 @@ def parse(text: str, *, source: str = "scenario") -> Scenario:
         InvalidError: with every mistake in it, and where it is.
     """
     try:
-        return Scenario.model_validate(yaml.safe_load(text))
-    except yaml.YAMLError as error:
+        return Scenario.model_validate(read_yaml(text))
+    except YamlError as error:
         raise InvalidError(f"{source} is no YAML: {error}") from error
     except ValidationError as error:
         mistakes = "; ".join(_mistake(each) for each in error.errors())
@@ -74,7 +75,5 @@ def load(path: Path) -> Scenario:
 
 
 def _mistake(error: Any) -> str:
-    where = ""
-    for part in error["loc"]:
-        where += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return f"{where.lstrip('.') or 'the file'}: {error['msg']}"
+    mistake = mistake_of(error)
+    return f"{mistake.field or 'the file'} {mistake.message}"

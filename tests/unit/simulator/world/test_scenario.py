@@ -68,7 +68,7 @@ def test_two_worlds_of_a_scenario_are_the_same() -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("{name: x}", "seed: Field required"),
+        ("{name: x}", "seed is missing"),
         ("{name: x, seed: 1, steps: [{at_s: 1, do: explode}]}", "steps[0].step"),
         ("{name: x, seed: 1, steps: [{at_s: 1, do: scale, target: web, replicas: 1}]}", "steps[0].step.scale.target"),
         ("{name: x, seed: 1, steps: [{do: undo, target: a/b}]}", "steps[0].at_s"),
