@@ -5,6 +5,7 @@ from tests.builders import NOW, plan, proposal
 
 from aegis.contracts.actions import RaiseMemory
 from aegis.contracts.decisions import Effect
+from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.targets import TargetFacts
 from aegis.kit.errors import InvalidError
 from aegis.policy.decide import Context, decide
@@ -99,3 +100,22 @@ def test_the_shipped_policy_asks_before_raising_memory_and_rolls_bad_revisions_b
 
     assert decide(proposal(), plan(), shipped, CONTEXT).effect is Effect.ALLOW
     assert decide(raising, plan(action="raise_memory"), shipped, CONTEXT).effect is Effect.REQUIRE_APPROVAL
+
+
+@pytest.mark.parametrize(
+    ("cause", "confidence", "effect"),
+    [
+        (CauseKind.BAD_REVISION, 0.7, Effect.ALLOW),
+        (CauseKind.BAD_REVISION, 0.69, Effect.REQUIRE_APPROVAL),
+        (CauseKind.MEMORY_LEAK, 0.8, Effect.ALLOW),  # its pods were killed
+        (CauseKind.MEMORY_LIMIT_TOO_LOW, 0.8, Effect.ALLOW),
+        (CauseKind.MEMORY_LEAK, 0.7, Effect.REQUIRE_APPROVAL),  # they will be
+        (CauseKind.CPU_LIMIT_TOO_LOW, 0.9, Effect.REQUIRE_APPROVAL),
+    ],
+)
+def test_the_shipped_policy_rolls_back_unasked_what_shows_in_crashes_and_errors(
+    cause: CauseKind, confidence: float, effect: Effect
+) -> None:
+    shipped = [parse_policy(source) for source in default_policies().values()]
+
+    assert decide(proposal(cause=cause, confidence=confidence), plan(), shipped, CONTEXT).effect is effect
