@@ -54,6 +54,9 @@ test: $(STAMP) kubectl  ## Run the tests
 test-cluster: $(STAMP)  ## Run the tests on the real cluster that `make cluster` started
 	@$(BIN)/python -m pytest tests/cluster -n 0 -q
 
+conformance: $(STAMP)  ## Hold the simulated cluster to real ones (root on Linux); writes docs/reference/conformance.md
+	@scripts/conformance.sh docs/reference/conformance.md
+
 check: $(STAMP)  ## Formatting, lint, types, import contracts
 	@$(BIN)/ruff format --check --quiet .
 	@$(BIN)/ruff check --quiet .
@@ -79,4 +82,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import record rules test test-cluster check bench bench-cluster simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import record rules test test-cluster conformance check bench bench-cluster simulate kubectl lock clean

@@ -1,13 +1,27 @@
 """Hooks that pytest looks for at the top only, and the servers that tests share."""
 
-from tests.servers import backend_url, server, templates
-from tests.simulation.exercise import pytest_addoption, pytest_sessionfinish, pytest_terminal_summary
+from typing import Any
 
-__all__ = [
-    "backend_url",
-    "pytest_addoption",
-    "pytest_sessionfinish",
-    "pytest_terminal_summary",
-    "server",
-    "templates",
-]
+import pytest
+
+from tests.ports.conformance import closing
+from tests.servers import backend_url, server, templates
+from tests.simulation import exercise
+
+__all__ = ["backend_url", "server", "templates"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    exercise.add_options(parser)
+    closing.add_options(parser)
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    exercise.summarize(terminalreporter)
+    closing.summarize(terminalreporter)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    exercise.finish(session)
+    closing.finish(session)

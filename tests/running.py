@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 import threading
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from concurrent.futures import Future
@@ -11,7 +10,7 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from aegis.simulator.kubernetes.serving import GuestServer
+from aegis.simulator.kubernetes.serving import GuestServer, listen
 
 T = TypeVar("T")
 
@@ -29,7 +28,7 @@ class Running:
 @contextlib.contextmanager
 def running(app: Any, *, close: Callable[[], Awaitable[None]]) -> Iterator[Running]:
     """Serve an app while the context lasts."""
-    listening = socket.create_server(("127.0.0.1", 0))
+    listening = listen("127.0.0.1", 0)
     server = GuestServer(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
     is_up: Future[asyncio.AbstractEventLoop] = Future()
 

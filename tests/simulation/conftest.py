@@ -11,6 +11,7 @@ import pytest
 import uvloop
 from argon2 import PasswordHasher
 from fastapi.dependencies import models
+from tests.ports.conformance.requests import requests_in_simulated_log, says_something, unlisted
 
 from aegis.backend.identity import credentials
 from aegis.kit.embedded import postgres
@@ -62,12 +63,14 @@ def stage() -> Iterator[Stage]:
 
 @pytest.fixture
 def lived(record_property: Callable[[str, object], None]) -> Callable[[Lived], None]:
-    """Say what a run exercised, and fail if it broke a rule."""
+    """Say what a run exercised, and fail if it broke a rule or asked the API server what no test has tried there."""
 
     def check(life: Lived) -> None:
         record_property("exercised", life.exercised.to_plain())
         told = "\n".join(life.broken)
         story = "\n".join(life.story)
         assert not life.broken, f"seed {life.seed} broke rules:\n{told}\n\nIts story:\n{story}"
+        untried = unlisted(filter(says_something, requests_in_simulated_log(life.evidence.requests)))
+        assert not untried, f"try them in tests/ports/conformance, and list them there: {[str(one) for one in untried]}"
 
     return check

@@ -13,13 +13,13 @@ SCHEDULES = 100
 _DIRECTED = "simulation/test_directed.py"
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
+def add_options(parser: pytest.Parser) -> None:
     default = int(os.environ.get("AEGIS_SCHEDULES", SCHEDULES))  # noqa: TID251 (the tests' own setting, read only here)
     parser.addoption("--schedules", type=int, default=default, help="how many random schedules to live")
     parser.addoption("--first-seed", type=int, default=0, help="the seed of the first of them")
 
 
-def pytest_terminal_summary(terminalreporter: Any) -> None:
+def summarize(terminalreporter: Any) -> None:
     total, lived = _exercised(terminalreporter)
     if not lived:
         return
@@ -31,8 +31,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.line(f"never came up: {one}", red=True)
 
 
-@pytest.hookimpl(trylast=True)
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def finish(session: pytest.Session) -> None:
     """A rule, state, action or guardrail that nothing exercised is not known to hold: that fails."""
     reporter = session.config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(session.config, "workerinput"):

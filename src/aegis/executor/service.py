@@ -105,7 +105,8 @@ class Executor:
 
     async def _announce(self, announcement: Announcement) -> None:
         try:
-            await self._ports.cluster.send(event_request(announcement, ports=self._ports), dry_run=False)
+            request = event_request(announcement, now=self._ports.clock.now(), replica=self._ports.settings.replica)
+            await self._ports.cluster.send(request, dry_run=False)
         except WriteRefusedError as error:
             log.info("announcement %s: %s", announcement.id, error)
         await self._ports.backend.report_announced([announcement.id])

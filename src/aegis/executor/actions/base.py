@@ -66,7 +66,7 @@ def edit_object(target: Object, edits: Sequence[FieldEdit], *, order_id: str) ->
     is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
     do = [is_this_object, *_operations(edits)]
     if annotations is None:
-        do.append({"op": "add", "path": "/metadata/annotations", "value": {STAMP: order_id}})
+        do.extend(_operations([FieldEdit("/metadata/annotations", ABSENT, {STAMP: order_id})]))
     else:
         do.extend(_operations([FieldEdit(stamp_pointer, before, order_id)]))
     # Whoever was stamped there before is done with; the old stamp does not come back.
@@ -130,8 +130,9 @@ def _shown(value: Any) -> str | None:
 def _operations(edits: Iterable[FieldEdit]) -> list[dict[str, Any]]:
     operations: list[dict[str, Any]] = []
     for edit in edits:
-        if edit.before is not ABSENT:
-            operations.append({"op": "test", "path": edit.pointer, "value": edit.before})
+        # A field that is not there equals null.
+        expected = None if edit.before is ABSENT else edit.before
+        operations.append({"op": "test", "path": edit.pointer, "value": expected})
         if edit.after is ABSENT:
             operations.append({"op": "remove", "path": edit.pointer})
         else:

@@ -1,16 +1,18 @@
 """Kubernetes Events about what Aegis did, so that whoever types `kubectl describe` sees it."""
 
+from datetime import datetime
+
 import orjson
 
 from aegis.contracts.orders import Announcement
 from aegis.executor.cluster.paths import path_of
-from aegis.executor.ports import ExactRequest, ExecutorPorts
+from aegis.executor.ports import ExactRequest
 
 
-def event_request(announcement: Announcement, *, ports: ExecutorPorts) -> ExactRequest:
+def event_request(announcement: Announcement, *, now: datetime, replica: str) -> ExactRequest:
     """Return the request that writes the Event; its name makes writing it twice a conflict, not a second one."""
     target = announcement.proposal.target
-    now = ports.clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = now.strftime("%Y-%m-%dT%H:%M:%SZ")
     namespace = target.namespace or "default"
     event = {
         "apiVersion": "v1",
@@ -28,9 +30,9 @@ def event_request(announcement: Announcement, *, ports: ExecutorPorts) -> ExactR
         "message": announcement.message[:1024],
         "source": {"component": "aegis"},
         "reportingComponent": "aegis.dev/executor",
-        "reportingInstance": ports.settings.replica,
-        "firstTimestamp": now,
-        "lastTimestamp": now,
+        "reportingInstance": replica,
+        "firstTimestamp": at,
+        "lastTimestamp": at,
         "count": 1,
     }
     return ExactRequest("POST", path_of("v1", "Event", namespace), "application/json", orjson.dumps(event))

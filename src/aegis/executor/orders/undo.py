@@ -64,11 +64,13 @@ class Undoer:
         """
         for _ in range(LET_GO_TRIES):
             target = await self.eyes.read(plan.shown.target)
-            index = _own_entry(target)
-            if target is None or index is None or target["metadata"]["uid"] != plan.exact.target_uid:
+            if target is None or target["metadata"]["uid"] != plan.exact.target_uid:
+                return
+            request = letting_go(target)
+            if request is None:
                 return
             try:
-                await self.ports.cluster.send(_without_entry(target, index), dry_run=False)
+                await self.ports.cluster.send(request, dry_run=False)
             except WriteRefusedError as error:
                 log.info("letting go of %s: %s", plan.shown.target, error)
             else:
@@ -89,16 +91,16 @@ class Undoer:
             await self.recorder.move(tx, row, stage, reason=reason, escalate=escalate)
 
 
-def _own_entry(target: Object | None) -> int | None:
-    entries = (target or {"metadata": {}})["metadata"].get("managedFields") or []
-    return next((i for i, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER), None)
-
-
-def _without_entry(target: Object, index: int) -> ExactRequest:
+def letting_go(target: Object) -> ExactRequest | None:
+    """Return the request that takes our entry off an object's managedFields; None where there is none."""
     metadata = target["metadata"]
+    entries = metadata.get("managedFields") or []
+    index = next((i for i, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER), None)
+    if index is None:
+        return None
     pointer = f"/metadata/managedFields/{index}"
     # An empty list means "leave them as they are"; one empty entry means that nobody owns anything.
-    last = len(metadata["managedFields"]) == 1
+    last = len(entries) == 1
     body = [
         {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
         {"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER},

@@ -25,6 +25,7 @@ from aegis.simulator.kubernetes.schema import Field
 _LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 
 _KUBECTL = "kubectl"
+_NOBODY = "before-first-apply"
 
 _Conflicts = list[tuple[Object, Path]]
 
@@ -37,7 +38,7 @@ def server_side_apply(
     Raises:
         ApiError: 409, others own fields that would change, and `force` is not set.
     """
-    entries: list[Object] = live.get("metadata", {}).get("managedFields", [])
+    entries: list[Object] = dig(live, "metadata", "managedFields", default=[]) or _before_first_apply(live, shape, time)
     claimed = owned_when_applied(wanted, shape)
     draft = entry_for(
         manager=manager,
@@ -62,6 +63,17 @@ def server_side_apply(
         _keep_last_applied(merged, wanted)
     merged.setdefault("metadata", {})["managedFields"] = in_order([*kept, *([own] if own and claimed else [])])
     return merged
+
+
+def _before_first_apply(live: Object, shape: Field | None, time: str) -> list[Object]:
+    """Return who owns what was there before anybody's fields were told apart."""
+    if not live:
+        return []
+    paths = owned_when_applied({name: value for name, value in live.items() if name != "status"}, shape)
+    entry = entry_for(
+        manager=_NOBODY, operation="Update", api_version=live["apiVersion"], subresource="", time=time, paths=paths
+    )
+    return [entry]
 
 
 def owned_by(entries: list[Object]) -> Paths:

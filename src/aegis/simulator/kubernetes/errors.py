@@ -62,6 +62,16 @@ def conflict(resource: Resource, name: str, why: str = STALE) -> ApiError:
     return ApiError(409, "Conflict", message, details=details_of(resource, name))
 
 
+def deleted_meanwhile(resource: Resource, name: str, *, wanted: str, actual: str) -> ApiError:
+    """Refuse to delete another object of that name; of all messages, this one names the kind."""
+    why = (
+        f"the UID in the precondition ({wanted}) does not match the UID in record ({actual}). "
+        "The object might have been deleted and then recreated"
+    )
+    message = f'Operation cannot be fulfilled on {resource.qualified_kind} "{name}": {why}'
+    return ApiError(409, "Conflict", message, details={**details_of(resource, name), "kind": resource.kind})
+
+
 def forbidden(resource: Resource, name: str, why: str) -> ApiError:
     message = f'{resource.qualified} "{name}" is forbidden: {why}'
     return ApiError(403, "Forbidden", message, details=details_of(resource, name))

@@ -27,6 +27,11 @@ class Stored:
     def json(self) -> bytes:
         return orjson.dumps(self.object)
 
+    @cached_property
+    def json_in_list(self) -> bytes:
+        """Leave out what the list says once."""
+        return orjson.dumps({name: value for name, value in self.object.items() if name not in ("kind", "apiVersion")})
+
 
 @dataclass(frozen=True)
 class Change:

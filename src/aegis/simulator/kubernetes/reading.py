@@ -48,11 +48,12 @@ def converted(target: Target, obj: Object) -> Object:
 
 def list_objects(store: Store, request: Request, target: Target) -> Answer:
     refresh_derived(store, target)
-    metadata: Object = {"resourceVersion": str(store.resource_version)}
-    page, rest = _page(list(selected(store, request, target)), request, store)
+    at, after = _moment(request, store)
+    metadata: Object = {"resourceVersion": str(at)}
+    page, rest = _page(selected(store, request, target, at=at), request, after)
     if rest:
         last = page[-1].object["metadata"]
-        metadata["continue"] = _token(store.resource_version, last.get("namespace", ""), last["name"])
+        metadata["continue"] = _token(at, last.get("namespace", ""), last["name"])
         if not request.query.get("labelSelector") and not request.query.get("fieldSelector"):
             metadata["remainingItemCount"] = rest
     if request.wants_table:
@@ -62,10 +63,14 @@ def list_objects(store: Store, request: Request, target: Target) -> Answer:
     return Answer(_list_body(target, page, metadata))
 
 
-def selected(store: Store, request: Request, target: Target) -> list[Stored]:
-    """Return what the request's namespace and selectors mean, by namespace and name."""
+def selected(store: Store, request: Request, target: Target, *, at: int | None = None) -> list[Stored]:
+    """Return what the request's namespace and selectors mean, now or at a resourceVersion, by namespace and name."""
     matches = predicate(request, target)
-    chosen = store.all_stored(stored_as(target.resource), target.namespace or None)
+    resource, namespace = stored_as(target.resource), target.namespace or None
+    is_past = at is not None and at != store.resource_version
+    chosen: Iterable[Stored] = (
+        store.all_stored_at(at, resource, namespace) if is_past and at else store.all_stored(resource, namespace)
+    )
     return sorted((each for each in chosen if matches(each.object)), key=_position)
 
 
@@ -98,9 +103,17 @@ def _position(stored: Stored) -> tuple[str, str]:
     return metadata.get("namespace", ""), metadata["name"]
 
 
-def _page(found: Sequence[Stored], request: Request, store: Store) -> tuple[list[Stored], int]:
+def _moment(request: Request, store: Store) -> tuple[int, tuple[str, str] | None]:
+    """Return which resourceVersion a list is to show, and after which object: later pages go on with the first."""
+    if token := request.query.get("continue", ""):
+        return _position_after(token, store)
+    if request.query.get("resourceVersionMatch") == "Exact":
+        return int(request.query.get("resourceVersion", "")), None
+    return store.resource_version, None
+
+
+def _page(found: Sequence[Stored], request: Request, after: tuple[str, str] | None) -> tuple[Sequence[Stored], int]:
     """Return the page asked for and how many objects come after it."""
-    after = _position_after(request.query.get("continue", ""), store)
     waiting = [each for each in found if after is None or _position(each) > after]
     limit = int(request.query.get("limit") or 0) or len(waiting)
     return waiting[:limit], max(0, len(waiting) - limit)
@@ -110,25 +123,23 @@ def _token(resource_version: int, namespace: str, name: str) -> str:
     return base64.urlsafe_b64encode(orjson.dumps([resource_version, namespace, name])).decode()
 
 
-def _position_after(token: str, store: Store) -> tuple[str, str] | None:
-    if not token:
-        return None
+def _position_after(token: str, store: Store) -> tuple[int, tuple[str, str]]:
     try:
         resource_version, namespace, name = orjson.loads(base64.urlsafe_b64decode(token))
     except ValueError as error:
         raise bad_request("continue key is not valid: it was not issued by this server") from error
     if resource_version < store.history.oldest:
         raise expired("The provided continue parameter is too old to display a consistent list result.")
-    return namespace, name
+    return resource_version, (namespace, name)
 
 
 def _list_body(target: Target, page: Iterable[Stored], metadata: Object) -> bytes:
     """Join what is serialized already; at thousands of pods this is most of the work saved."""
     conversion = conversion_of(target.resource)
     if conversion is None:
-        items = [each.json for each in page]
+        items = [each.json_in_list for each in page]
     else:
-        items = [orjson.dumps(conversion.from_stored(each.object)) for each in page]
+        items = [Stored(conversion.from_stored(each.object)).json_in_list for each in page]
     kind, version = target.resource.kind.encode(), target.resource.api_version.encode()
     return b'{"kind":"%sList","apiVersion":"%s","metadata":%s,"items":[%s]}' % (
         kind,

@@ -22,6 +22,7 @@ from aegis.simulator.kubernetes.requests import JSON, TEXT, Answer, Request, Str
 from aegis.simulator.kubernetes.store import Store
 from aegis.simulator.kubernetes.subresources import LogSource
 from aegis.simulator.kubernetes.users import User, Users
+from aegis.simulator.kubernetes.validation import refuse_unknown_dry_run
 from aegis.simulator.kubernetes.watching import Watch
 from aegis.simulator.kubernetes.weather import Weather
 
@@ -129,6 +130,7 @@ class ApiServer:
     def _answer_resource(self, request: Request, target: Target) -> Answer | Stream:
         if target.resource.group == metrics.GROUP:
             return metrics.measure(self.store, request, target, self.usage)
+        refuse_unknown_dry_run(request.verb, request.query.get("dryRun", ""))
         reviewed = reviews.review(target.resource.kind, self.store, request, self.users)
         if reviewed is not None:
             return reviewed

@@ -13,6 +13,7 @@ from aegis.simulator.kubernetes.errors import (
     already_exists,
     cause,
     conflict,
+    deleted_meanwhile,
     forbidden,
     invalid,
     not_found,
@@ -54,6 +55,7 @@ Propagation = Literal["Background", "Foreground", "Orphan"]
 Objects = list[Object]  # named here, since `list` means something else inside Store
 Changes = list[Change]
 Names = list[str]
+Versions = list[Stored]
 Admission = Callable[[Resource, Object, Object | None], None]
 """Sees every write before it happens (resource, new, old); raises an ApiError to refuse it."""
 
@@ -114,6 +116,22 @@ class Store:
         if namespace is not None and resource.namespaced:
             return iter(by_namespace.get(namespace, {}).values())
         return (stored for by_name in by_namespace.values() for stored in by_name.values())
+
+    def all_stored_at(self, resource_version: int, resource: Resource, namespace: str | None = None) -> Versions:
+        """Return what there was at an earlier resourceVersion.
+
+        Raises:
+            ApiError: 410, too much of what happened since is forgotten.
+        """
+        found = {_place(each.object): each for each in self.all_stored(resource, namespace)}
+        for change in reversed(self.changes(resource_version, resource)):
+            if namespace is not None and resource.namespaced and namespace_of(change.object) != namespace:
+                continue
+            if change.before is None:
+                found.pop(_place(change.object), None)
+            else:
+                found[_place(change.object)] = change.before
+        return list(found.values())
 
     def dependents(self, uid: str, resource: Resource | None = None) -> Objects:
         """Return the objects with an owner reference to `uid`."""
@@ -204,7 +222,8 @@ class Store:
         """
         key = Key(resource, (namespace or "") if resource.namespaced else "", name)
         current = self.get(*key)
-        _refuse_other_uid(resource, current, uid)
+        if uid and uid != current["metadata"]["uid"]:
+            raise deleted_meanwhile(resource, name, wanted=uid, actual=current["metadata"]["uid"])
         if dry_run:
             return current
         if propagation == "Orphan":
@@ -414,6 +433,10 @@ class Store:
     def _put_quietly(self, key: Key, changed: Object) -> None:
         """Write a change the store itself decided on."""
         self._commit_or_remove(key, copy_of(changed))
+
+
+def _place(obj: Object) -> tuple[str, str]:
+    return namespace_of(obj), name_of(obj)
 
 
 def _refuse_stale(resource: Resource, obj: Object, current: Object) -> None:

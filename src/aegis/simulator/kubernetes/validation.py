@@ -197,6 +197,17 @@ def _metadata_causes(resource: Resource, obj: Object) -> Iterator[Cause]:
             yield wrong_value("metadata.labels", value, _LABEL_VALUE_RULE)
 
 
+def refuse_unknown_dry_run(verb: str, dry_run: str) -> None:
+    """Refuse a way to try that nobody knows, rather than mean it."""
+    if dry_run in ("", "All"):
+        return
+    why = cause("dryRun", f'Unsupported value: "{dry_run}": supported values: "All"', "FieldValueNotSupported")
+    options = f"{verb.capitalize()}Options"
+    message = f'{options}.meta.k8s.io "" is invalid: dryRun: {why["message"]}'
+    details = {"group": "meta.k8s.io", "kind": options, "causes": [why]}
+    raise ApiError(422, "Invalid", message, details=details)
+
+
 def missing_manager() -> ApiError:
     """Refuse an apply by nobody."""
     why = required_value("fieldManager", "is required for apply patch")

@@ -20,6 +20,7 @@ from aegis.simulator.kubernetes.weather import Weather
 
 _DEFAULT_TIMEOUT_S = 1800.0
 _BOOKMARK_EVERY_S = 60.0
+_LAST_BOOKMARK_S = 2.0  # before the end, so that a client that comes again has little to catch up with
 _INITIAL_EVENTS_END = {"k8s.io/initial-events-end": "true"}
 
 
@@ -42,6 +43,7 @@ class Watch:
         yield self._beginning()
         loop = asyncio.get_running_loop()
         end = loop.time() + float(self.request.query.get("timeoutSeconds") or _DEFAULT_TIMEOUT_S)
+        bookmark_at = _next_bookmark(loop.time(), end)
         while not cut.is_set() and loop.time() < end:
             try:
                 changes = self.store.changes(self.seen)
@@ -54,9 +56,11 @@ class Watch:
                 if lines:
                     yield lines
                 continue
-            is_quiet = not await self._something_happens(cut, min(end - loop.time(), _BOOKMARK_EVERY_S))
-            if is_quiet and self._wants_bookmarks and loop.time() < end:
-                yield self._bookmark({})
+            if loop.time() >= bookmark_at:
+                bookmark_at = _next_bookmark(loop.time(), end)
+                if self._wants_bookmarks:
+                    yield self._bookmark({})
+            await self._something_happens(cut, min(end, bookmark_at) - loop.time())
 
     def _beginning(self) -> bytes:
         """Return what a list would, as ADDED events, unless the client has seen some of it already."""
@@ -72,20 +76,19 @@ class Watch:
         end = [self._bookmark(_INITIAL_EVENTS_END)] if wants_all and self._wants_bookmarks else []
         return b"".join([*added, *end])
 
-    async def _something_happens(self, cut: asyncio.Event, timeout_s: float) -> bool:
-        """Wait for a change or the end; return whether there was either in time."""
+    async def _something_happens(self, cut: asyncio.Event, timeout_s: float) -> None:
+        """Wait for a change or the end, but no longer than so."""
         waiting = [
             asyncio.create_task(self.store.later_than(self.seen)),
             asyncio.create_task(cut.wait()),
         ]
         try:
-            done, _ = await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(waiting, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             for each in waiting:
                 each.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await asyncio.gather(*waiting, return_exceptions=True)
-        return bool(done)
 
     @property
     def _wants_bookmarks(self) -> bool:
@@ -143,6 +146,17 @@ class Watch:
             "rows": [{"cells": [], "object": partial}] if annotations else [],
         }
         return _line("BOOKMARK", content)
+
+
+def _next_bookmark(now: float, end: float) -> float:
+    """Return when the next bookmark is due, on the loop's clock.
+
+    >>> _next_bookmark(100.0, 1000.0), _next_bookmark(100.0, 130.0), _next_bookmark(128.0, 130.0)
+    (160.0, 128.0, 188.0)
+    """
+    last = end - _LAST_BOOKMARK_S
+    regular = now + _BOOKMARK_EVERY_S
+    return min(regular, last) if last > now else regular
 
 
 def _line(kind: str, obj: Object) -> bytes:

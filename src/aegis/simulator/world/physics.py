@@ -33,6 +33,7 @@ _REFUSED_AFTER_S = 0.002
 _RATE_MEMORY_S = 2.0
 _UNLIMITED_CORES = 2.0
 _LOST_POWER = 255
+_MEASURED_AFTER = timedelta(seconds=15)
 
 
 @dataclass
@@ -160,6 +161,13 @@ class Physics:
         if kind == "readiness" and (program.never_ready or self._lacks(process, program.ready_needs)):
             return "HTTP probe failed with statuscode: 503"
         return None
+
+    def cores_used(self, pod_uid: str) -> float | None:
+        now = self._clock.now()
+        running = [each for each in self._processes.values() if each.pod_uid == pod_uid and each.is_running]
+        if not running or any(now - each.started_at < _MEASURED_AFTER for each in running):
+            return None
+        return sum(each.cpu_used for each in running)
 
     def logs(self, pod_uid: str, container: str, *, previous: bool = False) -> list[str]:
         past = self._past.get((pod_uid, container), _Past())

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from starlette.applications import Starlette
 
 from aegis.kit.http import this_process
 from aegis.simulator.kubernetes.server import ApiServer, create_app
-from aegis.simulator.kubernetes.serving import GuestServer, Served, serving
+from aegis.simulator.kubernetes.serving import GuestServer, Served, listen, serving
 from aegis.simulator.kubernetes.users import Users
 from aegis.simulator.world.control import WorldApi
 from aegis.simulator.world.governor import Governor
@@ -56,7 +55,7 @@ async def serving_world(
 ) -> AsyncIterator[ServedWorld]:
     """Serve and live while the context lasts; port 0 takes a free one."""
     api = kubernetes_app(world, users=users)
-    listening = socket.create_server((host, prometheus_port))
+    listening = listen(host, prometheus_port)
     url = f"http://{host}:{listening.getsockname()[1]}"
     config = uvicorn.Config(
         world_app(world),

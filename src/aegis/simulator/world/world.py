@@ -25,6 +25,8 @@ from aegis.simulator.world.telemetry import Sample, Telemetry
 from aegis.simulator.world.topologies import Topology
 
 STEP_S = 1.0
+HISTORY = 20_000
+"""So many changes the API server remembers, for watches to go on from."""
 _STEPS_AT_ONCE = 120
 _HEALTHY_ERRORS = 0.05
 _WORKLOADS: tuple[Resource, ...] = (DEPLOYMENTS, STATEFULSETS)
@@ -63,12 +65,12 @@ class Health:
 class World:
     """One seed is one world; two worlds of a seed live the same life."""
 
-    def __init__(self, *, seed: int, clock: Clock, registry: Registry | None = None) -> None:
+    def __init__(self, *, seed: int, clock: Clock, registry: Registry | None = None, history: int = HISTORY) -> None:
         self.seed = seed
         self.clock = _WorldClock(clock)
         self.registry = registry or Registry()
         rng = random.Random(seed)
-        self.store = Store(self.clock, random.Random(rng.getrandbits(64)))
+        self.store = Store(self.clock, random.Random(rng.getrandbits(64)), history=history)
         self.telemetry = Telemetry(self.clock.now())
         self.physics = Physics(
             self.store, self.clock, random.Random(rng.getrandbits(64)), self.registry, self.telemetry

@@ -44,6 +44,8 @@ class PretendRuntime:
     images: dict[str, Process] = field(default_factory=dict)
     missing_images: set[str] = field(default_factory=set)
     dark_nodes: set[str] = field(default_factory=set)
+    cores: float | None = None
+    """What each pod uses."""
     _runs: dict[tuple[str, str], tuple[datetime, Process, int]] = field(default_factory=dict)
     _stopped: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
@@ -89,6 +91,9 @@ class PretendRuntime:
             return "timeout" if process.live_until is not None and age > process.live_until else None
         refused = process.ready_after is None or age < process.ready_after
         return "connect: connection refused" if refused else None
+
+    def cores_used(self, pod_uid: str) -> float | None:
+        return self.cores
 
     def logs(self, pod_uid: str, container: str, *, previous: bool = False) -> list[str]:
         return []

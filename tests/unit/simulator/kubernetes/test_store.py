@@ -137,7 +137,7 @@ def test_a_pod_of_another_uid_is_not_deleted() -> None:
     store = a_store()
     store.create(PODS, a_pod())
 
-    with pytest.raises(ApiError, match="Precondition failed: UID in precondition: other"):
+    with pytest.raises(ApiError, match=r"the UID in the precondition \(other\) does not match"):
         store.delete(PODS, "shop", "web-1", uid="other")
 
 

@@ -22,6 +22,7 @@ from aegis.simulator.kubernetes.objects import (
 )
 from aegis.simulator.kubernetes.resources import (
     DEPLOYMENTS,
+    HPAS,
     NODES,
     PDBS,
     PODS,
@@ -36,7 +37,7 @@ from aegis.simulator.kubernetes.store import Store
 log = logging.getLogger(__name__)
 ALPHABET = "bcdfghjklmnpqrstvwxz2456789"  # what Kubernetes makes names from: no vowels, nothing to misread
 EventType = Literal["Normal", "Warning"]
-_CACHED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, PODS, NODES, SERVICES, PDBS, RESOURCEQUOTAS)
+_CACHED = (DEPLOYMENTS, REPLICASETS, STATEFULSETS, PODS, NODES, SERVICES, PDBS, RESOURCEQUOTAS, HPAS)
 
 
 class Cluster:

@@ -2,6 +2,7 @@
 
 import random
 
+from aegis.simulator.kubernetes.controllers.autoscaler import AutoscalerController
 from aegis.simulator.kubernetes.controllers.cluster import Cluster
 from aegis.simulator.kubernetes.controllers.deployment import DeploymentController
 from aegis.simulator.kubernetes.controllers.endpoints import DisruptionController, EndpointsController
@@ -33,6 +34,7 @@ class ControlPlane:
             Kubelets(cluster, runtime),
             EndpointsController(cluster),
             DisruptionController(cluster),
+            AutoscalerController(cluster, runtime),
         )
         for name in _NAMESPACES:
             if store.find(NAMESPACES, None, name) is None:

@@ -29,6 +29,7 @@ from aegis.simulator.kubernetes.objects import (
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS, REPLICASETS
 
 REVISION = "deployment.kubernetes.io/revision"
+REVISION_HISTORY = "deployment.kubernetes.io/revision-history"
 DESIRED = "deployment.kubernetes.io/desired-replicas"
 MAXIMUM = "deployment.kubernetes.io/max-replicas"
 HASH = "pod-template-hash"
@@ -52,6 +53,7 @@ class DeploymentController:
     def _reconcile(self, deployment: Object, now: datetime) -> None:
         sets = self._sets_of(deployment)
         new = find_new(deployment, sets)
+        self._note_pause(deployment, now)
         if is_terminating(deployment):
             self._write_status(deployment, sets, new, now)
         elif dig(deployment, "spec", "paused") or _was_rescaled(deployment, sets):
@@ -106,7 +108,7 @@ class DeploymentController:
         if new is None:
             new = self._create_set(deployment, sets, revision, now)
         elif revision_of(new) < int(revision):
-            new = self._cluster.change(REPLICASETS, new, lambda it: _annotate(it, {REVISION: revision}))
+            new = self._cluster.change(REPLICASETS, new, lambda it: _renumber(it, revision))
             message = f'Found new replica set "{new["metadata"]["name"]}"'
             if condition_of(dig(deployment, "status", "conditions", default=[]), "Progressing") is None:
                 self._progress(deployment, "FoundNewReplicaSet", message, now)
@@ -138,6 +140,15 @@ class DeploymentController:
             current.get("conditions") or [], "Progressing", status, now=now, reason=reason, message=message
         )
         self._cluster.write_status(DEPLOYMENTS, deployment, {**current, "conditions": conditions})
+
+    def _note_pause(self, deployment: Object, now: datetime) -> None:
+        """Say in the condition of progress that there is none to expect, or that there is again."""
+        said = condition_of(dig(deployment, "status", "conditions", default=[]), "Progressing") or {}
+        is_paused, was_paused = bool(dig(deployment, "spec", "paused")), said.get("reason") == "DeploymentPaused"
+        if is_terminating(deployment) or said.get("reason") == "ProgressDeadlineExceeded" or is_paused == was_paused:
+            return
+        how = "paused" if is_paused else "resumed"
+        self._progress(deployment, f"Deployment{how.capitalize()}", f"Deployment is {how}", now, status="Unknown")
 
     def _scale(self, deployment: Object, sets: list[Object], new: Object | None) -> None:
         for each, size in rescaled_sizes(deployment, sets, new):
@@ -322,6 +333,13 @@ def _bare(template: Object) -> Object:
 
 def _annotate(obj: Object, notes: dict[str, str]) -> None:
     obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), **notes}
+
+
+def _renumber(replicaset: Object, revision: str) -> None:
+    """Make an old revision the newest one, remembering what it was called before."""
+    annotations = replicaset["metadata"]["annotations"]
+    before = [each for each in (annotations.get(REVISION_HISTORY), annotations.get(REVISION)) if each]
+    _annotate(replicaset, {REVISION: revision, REVISION_HISTORY: ",".join(before)})
 
 
 def _may_adopt(deployment: Object, orphan: Object) -> bool:
