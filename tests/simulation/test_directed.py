@@ -219,6 +219,9 @@ CASES = (
     _case("transitions: settling→escalated", _quiet(), SCALE, until(S.SETTLING), away("executor", for_s=2000)),
     _case("transitions: held→escalated", _quiet(), SCALE, until(S.HELD), away("executor", for_s=5000)),
     _case("transitions: held→kept", _quiet(), SCALE, until(S.HELD), does(keep()), passing(30)),
+    # Another order is carried out on what is held
+    _case("transitions: undoing→released", _quiet(), SCALE, until(S.HELD),
+          does(propose("@entry", RESTART)), over(proposals=2)),
     # The API server is gone for longer than it may settle
     _case("transitions: settling→held", lambda: bad_revision(schedule(27)), until(S.SETTLING), does(weather(1.0)),
           passing(400), does(weather(0.0))),

@@ -122,7 +122,7 @@ async def the_owners(cluster: Cluster) -> Object:
 
 
 async def let_go(cluster: Cluster, writes: KubernetesCluster) -> None:
-    request = letting_go(await cluster.get("deployments", "web"))
+    request = letting_go(await cluster.get("deployments", "web"), ORDER)
     assert request is not None
     await writes.send(request, dry_run=False)
 

@@ -110,11 +110,14 @@ class PretendVerifier:
     clock: VirtualClock
     says: Judgement | None = Judgement.UNKNOWN
     """None: it does not answer."""
+    says_of_release: Judgement | None = None
+    """Of giving back what is held; None: the same."""
 
     async def verify(self, request: VerificationRequest, *, timeout: timedelta) -> Verification:  # noqa: ASYNC109
         if self.says is None:
             raise TemporaryError("no answer from the AI Engine")
-        return Verification(judgement=self.says, at=self.clock.now())
+        says = (request.purpose == "release" and self.says_of_release) or self.says
+        return Verification(judgement=says, at=self.clock.now())
 
 
 @dataclass

@@ -9,6 +9,7 @@ from aegis.contracts.actions import Action, EvictPod, RaiseMemory, RestartWorklo
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
+from aegis.contracts.verifications import Judgement
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
 
 ACTIONS: tuple[Action, ...] = (
@@ -76,8 +77,40 @@ async def test_the_stamp_goes_on_with_the_change(rig: Rig) -> None:
     await rig.give(rig.order(proposal, plan))
 
     web = rig.find(DEPLOYMENTS, "web")
-    assert web["metadata"]["annotations"]["aegis.dev/order"] == plan.order_id
+    assert f"order.aegis.dev/{plan.order_id}" in web["metadata"]["annotations"]
     assert web["spec"]["template"]["spec"]["containers"][0]["image"] == "web:1"
+
+
+# What is given back
+
+
+async def test_a_held_change_is_given_back_whatever_other_order_was_carried_out_meanwhile(rig: Rig) -> None:
+    held = await carried_out(rig, ScaleWorkload(replicas=5))
+    rig.verifier.says_of_release = Judgement.NOT_YET
+    await rig.look_for(seconds=90)
+    assert stage_of(rig, held) is Stage.HELD
+    await rig.pass_time(minutes=6)
+    kept = await carried_out(rig, RestartWorkload())
+    await rig.look_for(seconds=200)
+    assert (stage_of(rig, kept), rig.find(DEPLOYMENTS, "web")["spec"]["replicas"]) == (Stage.KEPT, 5)
+
+    await rig.pass_time(minutes=60)
+    await rig.executor.step()
+    await rig.look_for(seconds=10)
+
+    web = rig.find(DEPLOYMENTS, "web")
+    assert (stage_of(rig, held), web["spec"]["replicas"]) == (Stage.RELEASED, 3)
+    assert not any(key.startswith("order.aegis.dev/") for key in web["metadata"].get("annotations") or {})
+
+
+async def carried_out(rig: Rig, action: Action) -> Order:
+    """Return an order that has helped, as everybody says."""
+    proposal = rig.proposal(action)
+    order = rig.order(proposal, await rig.plan(proposal))
+    rig.verifier.says = Judgement.BETTER
+    await rig.give(order)
+    rig.roll_out()
+    return order
 
 
 # What a person makes of it

@@ -12,6 +12,7 @@ from aegis.executor.actions.base import CannotPlanError
 from aegis.executor.actions.registry import REGISTRY
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.journal.plan import ExactPlan, KeptPlan, PlanCipher, exact_plan_from
+from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.patches import as_written, json_patch
 
 WEB = deployment()
@@ -29,7 +30,10 @@ def test_scaling_tests_uid_and_old_value_and_carries_its_stamp() -> None:
     steps = orjson.loads(draft.request.body)
     assert {"op": "test", "path": "/metadata/uid", "value": "uid-web"} in steps
     assert {"op": "test", "path": "/spec/replicas", "value": 3} in steps
-    assert {"op": "add", "path": "/metadata/annotations", "value": {"aegis.dev/order": "ord-1"}} in steps
+    assert steps[-2:] == [
+        {"op": "test", "path": "/metadata/annotations", "value": None},
+        {"op": "add", "path": "/metadata/annotations", "value": {"order.aegis.dev/ord-1": "carried out"}},
+    ]
     assert not any("resourceVersion" in step["path"] for step in steps)
 
 
@@ -42,7 +46,15 @@ def test_the_undo_runs_only_where_the_fields_still_hold_what_was_written() -> No
     steps = orjson.loads(undo.body)
     assert {"op": "test", "path": "/spec/replicas", "value": 5} in steps
     assert {"op": "replace", "path": "/spec/replicas", "value": 3} in steps
-    assert {"op": "remove", "path": "/metadata/annotations/aegis.dev~1order"} in steps
+    assert {"op": "remove", "path": "/metadata/annotations/order.aegis.dev~1ord-1"} in steps
+
+
+def test_annotations_that_came_since_the_rehearsal_are_not_written_over() -> None:
+    asked = proposal(ScaleWorkload(replicas=5))
+    draft = REGISTRY[asked.action.kind].draft(asked, FACTS, order_id="ord-1")
+
+    with pytest.raises(ApiError):
+        json_patch(deployment(annotations={"team": "shop"}), as_written(draft.request.body))
 
 
 def test_a_rollback_goes_to_the_last_revision_that_was_healthy() -> None:

@@ -11,8 +11,10 @@ from aegis.executor.cluster.spelling import spelled
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.ports import ExactRequest, Object
 
-STAMP = "aegis.dev/order"
 JSON_PATCH = "application/json-patch+json"
+STAMP_PREFIX = "order.aegis.dev/"
+"""Before an order's id: the annotation that says that the order was carried out. Each order has its own."""
+_STAMPED = "carried out"
 ABSENT = object()
 """The value of a field that is not there."""
 
@@ -56,34 +58,36 @@ def edit_object(target: Object, edits: Sequence[FieldEdit], *, order_id: str) ->
     """Return the patch that makes the edits and the one that takes them back.
 
     Both test the UID and the value of every field they touch, never the resourceVersion, which every status
-    update moves. The stamp goes on with the edits and off with the undo.
+    update moves. The order's own stamp goes on with the edits and off with the undo; those of other orders, which may
+    still be held, stay as they are.
     """
     metadata = target["metadata"]
     path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
-    stamp_pointer = "/metadata/annotations/" + _escaped(STAMP)
-    annotations = metadata.get("annotations")
-    before = (annotations or {}).get(STAMP, ABSENT)
     is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
-    do = [is_this_object, *_operations(edits)]
-    if annotations is None:
-        do.extend(_operations([FieldEdit("/metadata/annotations", ABSENT, {STAMP: order_id})]))
+    if metadata.get("annotations") is None:
+        stamped = FieldEdit("/metadata/annotations", ABSENT, {STAMP_PREFIX + order_id: _STAMPED})
     else:
-        do.extend(_operations([FieldEdit(stamp_pointer, before, order_id)]))
-    # Whoever was stamped there before is done with; the old stamp does not come back.
+        stamped = FieldEdit(_stamp_pointer(order_id), ABSENT, _STAMPED)
     undo = [
         is_this_object,
-        {"op": "test", "path": stamp_pointer, "value": order_id},
         *_operations([FieldEdit(edit.pointer, edit.after, edit.before) for edit in edits]),
-        {"op": "remove", "path": stamp_pointer},
+        *taking_off_stamp(order_id),
     ]
-    return _patch(path, do), _patch(path, undo)
+    return _patch(path, [is_this_object, *_operations([*edits, stamped])]), _patch(path, undo)
 
 
 def is_stamped(target: Object | None, order_id: str) -> bool:
     """Whether the cluster itself says that this order was carried out."""
-    if target is None:
-        return False
-    return (target["metadata"].get("annotations") or {}).get(STAMP) == order_id
+    return STAMP_PREFIX + order_id in ((target or {"metadata": {}})["metadata"].get("annotations") or {})
+
+
+def _stamp_pointer(order_id: str) -> str:
+    return "/metadata/annotations/" + _escaped(STAMP_PREFIX + order_id)
+
+
+def taking_off_stamp(order_id: str) -> list[dict[str, Any]]:
+    """Return the operations of a patch that fails where the stamp is not on."""
+    return _operations([FieldEdit(_stamp_pointer(order_id), _STAMPED, ABSENT)])
 
 
 def redacted(edits: Iterable[FieldEdit], *, reverse: bool = False) -> tuple[FieldChange, ...]:
@@ -130,9 +134,9 @@ def _shown(value: Any) -> str | None:
 def _operations(edits: Iterable[FieldEdit]) -> list[dict[str, Any]]:
     operations: list[dict[str, Any]] = []
     for edit in edits:
-        # A field that is not there equals null.
-        expected = None if edit.before is ABSENT else edit.before
-        operations.append({"op": "test", "path": edit.pointer, "value": expected})
+        # A test for null passes where there is nothing: what somebody has put there meanwhile is not overwritten.
+        before = None if edit.before is ABSENT else edit.before
+        operations.append({"op": "test", "path": edit.pointer, "value": before})
         if edit.after is ABSENT:
             operations.append({"op": "remove", "path": edit.pointer})
         else:

@@ -12,7 +12,7 @@ import orjson
 
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
-from aegis.executor.actions.base import JSON_PATCH, is_stamped
+from aegis.executor.actions.base import JSON_PATCH, is_stamped, taking_off_stamp
 from aegis.executor.cluster.paths import path_of
 from aegis.executor.cluster.spelling import spelled
 from aegis.executor.journal.plan import KeptPlan
@@ -57,7 +57,7 @@ class Undoer:
         await self._conclude(row, ends_in, row.undo_because)
 
     async def let_go(self, plan: KeptPlan) -> None:
-        """Own no field any more, so that the owner's next server-side apply meets no conflict.
+        """Own no field any more, so that the owner's next server-side apply meets no conflict, and leave no stamp.
 
         Raises:
             TemporaryError: it could not be done now; whoever asked for it has to ask again.
@@ -66,7 +66,7 @@ class Undoer:
             target = await self.eyes.read(plan.shown.target)
             if target is None or target["metadata"]["uid"] != plan.exact.target_uid:
                 return
-            request = letting_go(target)
+            request = letting_go(target, plan.exact.order_id)
             if request is None:
                 return
             try:
@@ -83,33 +83,33 @@ class Undoer:
         if target is None or target["metadata"]["uid"] != plan.exact.target_uid or is_stamped(target, row.order_id):
             return False
         assert plan.exact.undo is not None
-        writes = [step for step in orjson.loads(plan.exact.undo.body) if step["op"] in ("add", "replace")]
-        return all(_value_at(target, step["path"]) == step["value"] for step in writes)
+        writes = [step for step in orjson.loads(plan.exact.undo.body) if step["op"] != "test"]
+        return all(_value_at(target, step["path"]) == step.get("value") for step in writes)
 
     async def _conclude(self, row: Any, stage: Stage, reason: str, *, escalate: bool = False) -> None:
         async with self.ports.database.transaction() as tx:
             await self.recorder.move(tx, row, stage, reason=reason, escalate=escalate)
 
 
-def letting_go(target: Object) -> ExactRequest | None:
-    """Return the request that takes our entry off an object's managedFields; None where there is none."""
+def letting_go(target: Object, order_id: str) -> ExactRequest | None:
+    """Return the request that takes off the order's stamp and our entry among the fields' managers, if any is left."""
+    left = taking_off_stamp(order_id) if is_stamped(target, order_id) else []
+    entries = target["metadata"].get("managedFields") or []
+    own = next((i for i, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER), None)
+    if own is not None:
+        pointer = f"/metadata/managedFields/{own}"
+        # An empty list means "leave them as they are"; one empty entry means that nobody owns anything.
+        nobody = {"op": "replace", "path": "/metadata/managedFields", "value": [{}]}
+        left.append({"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER})
+        left.append(nobody if len(entries) == 1 else {"op": "remove", "path": pointer})
+    return _patch(target, left) if left else None
+
+
+def _patch(target: Object, operations: list[dict[str, Any]]) -> ExactRequest:
     metadata = target["metadata"]
-    entries = metadata.get("managedFields") or []
-    index = next((i for i, entry in enumerate(entries) if entry.get("manager") == FIELD_MANAGER), None)
-    if index is None:
-        return None
-    pointer = f"/metadata/managedFields/{index}"
-    # An empty list means "leave them as they are"; one empty entry means that nobody owns anything.
-    last = len(entries) == 1
-    body = [
-        {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]},
-        {"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER},
-        {"op": "replace", "path": "/metadata/managedFields", "value": [{}]}
-        if last
-        else {"op": "remove", "path": pointer},
-    ]
     path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
-    return ExactRequest("PATCH", path, JSON_PATCH, spelled(body))
+    is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
+    return ExactRequest("PATCH", path, JSON_PATCH, spelled([is_this_object, *operations]))
 
 
 def _value_at(thing: Any, pointer: str) -> Any:

@@ -13,9 +13,10 @@ from aegis.backend.remediations.orders import AUDIENCE
 from aegis.contracts.envelope import Envelope, EnvelopeRefusedError, open_envelope
 from aegis.contracts.orders import Order
 from aegis.contracts.targets import effective_mode
+from aegis.executor.actions.base import is_stamped
 from aegis.executor.ports import FIELD_MANAGER
 from aegis.simulator.kubernetes.objects import Object, controller_of
-from aegis.simulator.world.invariants.evidence import STAMP_POINTER, Evidence, Ruling, Span, Write, moment, value_at
+from aegis.simulator.world.invariants.evidence import Evidence, Ruling, Span, Write, moment, value_at
 
 LOOKED_AGAIN_WITHIN = timedelta(seconds=10)
 STALE_AFTER = timedelta(seconds=45)
@@ -149,7 +150,7 @@ def patches_carry_preconditions(found: Evidence) -> Ruling:
         ruling.check("/metadata/resourceVersion" not in tested, f"{write.path} tests the resourceVersion")
         ruling.check(bool(write.order_id), f"{write.path} carries no stamp")
         for step in steps:
-            if step["op"] in ("replace", "remove"):
+            if step["op"] != "test":
                 ruling.check(step["path"] in tested, f"{write.path} writes {step['path']} whatever it holds")
     return ruling
 
@@ -275,7 +276,7 @@ def undo_is_complete(found: Evidence) -> Ruling:
 
 
 def _check_old_values(undo: Write, act: Write, ruling: Ruling) -> None:
-    ruling.check(value_at(undo.after, STAMP_POINTER) is None, f"{undo.order_id} was undone, and its stamp is still on")
+    ruling.check(not is_stamped(undo.after, undo.order_id), f"{undo.order_id} was undone, and its stamp is still on")
     for step in act.steps:
         pointer = step["path"]
         if step["op"] in ("add", "replace", "remove") and not pointer.startswith("/metadata/annotations"):
@@ -286,7 +287,10 @@ def _check_old_values(undo: Write, act: Write, ruling: Ruling) -> None:
 def _check_let_go(found: Evidence, order_id: str, stage: str, act: Write, ruling: Ruling) -> None:
     later = [one for one in found.done("act") if one.path == act.path and one.at > act.at]
     now = found.objects.get((act.before or {"metadata": {"uid": ""}})["metadata"]["uid"])
-    if act.path.endswith("/eviction") or later or now is None:
+    if act.path.endswith("/eviction") or now is None:
+        return
+    ruling.check(not is_stamped(now, order_id), f"{order_id} is {stage}, and its stamp is still on")
+    if later:
         return
     managers = [entry.get("manager") for entry in now["metadata"].get("managedFields") or []]
     ruling.check(FIELD_MANAGER not in managers, f"{order_id} is {stage}, and fields are still ours")

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import orjson
 
 from aegis.contracts.audit import AuditEntry, Checkpoint
-from aegis.executor.actions.base import STAMP
+from aegis.executor.actions.base import STAMP_PREFIX
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.settings import ExecutorSettings
 from aegis.kit.signing import PublicKey
@@ -16,7 +16,7 @@ from aegis.simulator.kubernetes.objects import Object
 from aegis.simulator.kubernetes.request_log import Requested
 
 Row = Mapping[str, Any]
-STAMP_POINTER = "/metadata/annotations/" + STAMP.replace("/", "~1")
+_STAMP_POINTER = "/metadata/annotations/" + STAMP_PREFIX.replace("/", "~1")
 WriteKind = Literal["act", "undo", "let_go", "event", "other"]
 
 
@@ -56,9 +56,11 @@ class Write:
             return "act"
         if self.path.endswith("/events"):
             return "event"
-        if any(step["path"].startswith("/metadata/managedFields") for step in self.steps):
+        written = [step for step in self.steps if step["op"] != "test"]
+        taken_off = [step for step in written if step["op"] == "remove" and step["path"].startswith(_STAMP_POINTER)]
+        if any(step["path"].startswith("/metadata/managedFields") for step in written) or written == taken_off != []:
             return "let_go"
-        if any(step["op"] == "remove" and step["path"] == STAMP_POINTER for step in self.steps):
+        if taken_off:
             return "undo"
         return "act" if self.steps else "other"
 
@@ -192,22 +194,19 @@ class Ruling:
 def stamped_order(body: bytes) -> str | None:
     """Return the order whose stamp a JSON patch puts on, or takes off.
 
-    >>> stamped_order(b'[{"op": "add", "path": "/metadata/annotations/aegis.dev~1order", "value": "ord-1"}]')
+    >>> stamped_order(b'[{"op": "add", "path": "/metadata/annotations/order.aegis.dev~1ord-1", "value": ""}]')
     'ord-1'
     """
     try:
         steps = orjson.loads(body)
     except orjson.JSONDecodeError:
         return None
-    tested = None
     for step in steps if isinstance(steps, list) else ():
-        if step["path"] == "/metadata/annotations" and step["op"] == "add" and STAMP in step["value"]:
-            return str(step["value"][STAMP])
-        if step["path"] == STAMP_POINTER and step["op"] in ("add", "replace"):
-            return str(step["value"])
-        if step["path"] == STAMP_POINTER and step["op"] == "test":
-            tested = str(step["value"])
-    return tested
+        if step["path"].startswith(_STAMP_POINTER):
+            return str(step["path"].removeprefix(_STAMP_POINTER))
+        if step["path"] == "/metadata/annotations" and step["op"] == "add":
+            return next((key.removeprefix(STAMP_PREFIX) for key in step["value"] if key.startswith(STAMP_PREFIX)), None)
+    return None
 
 
 def value_at(thing: Any, pointer: str) -> Any:
