@@ -17,7 +17,7 @@ from aegis.contracts.plans import RehearsalStatus
 from aegis.contracts.targets import TargetRef
 from aegis.contracts.verifications import Judgement
 from aegis.contracts.work import Work
-from aegis.executor.ports import Cluster, Object
+from aegis.executor.ports import Cluster, ExactRequest, Object, WriteRefusedError
 from aegis.kit.database import Database
 from aegis.kit.errors import TemporaryError
 from aegis.kit.signing import PrivateKey
@@ -415,6 +415,55 @@ async def test_fields_that_somebody_changed_since_are_not_undone_and_somebody_is
     outcome = rig.said(order)
     assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
     assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["hostNetwork"] is True
+
+
+@dataclass
+class Unwilling:
+    """A cluster that refuses every write for now, once something is to be taken back."""
+
+    inner: Cluster
+    code: int = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:
+        if self.code and not dry_run:
+            raise WriteRefusedError(self.code, "NotNow", "not now")
+        return await self.inner.send(request, dry_run=dry_run)
+
+
+@pytest.mark.parametrize("code", [401, 403, 409, 429])
+async def test_an_undo_that_is_refused_for_now_is_tried_on_and_one_person_is_called(
+    database: Database, code: int
+) -> None:
+    rig = Rig(database, around=Unwilling)
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
+    rig.ports.cluster.code = code  # type: ignore[attr-defined]
+
+    await rig.look_for(seconds=120)
+    assert [one.stage for one in rig.backend.outcomes if one.escalate] == []
+    await rig.look_for(seconds=40)
+    assert [one.stage for one in rig.backend.outcomes if one.escalate] == [Stage.UNDOING]
+    rig.ports.cluster.code = 0  # type: ignore[attr-defined]
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.UNDONE
+    await rig.close()
+
+
+async def test_an_undo_goes_on_when_the_api_server_is_back_however_long_it_was_gone(rig: Rig) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
+    await rig.pass_time(seconds=5)
+    await rig.executor.step()
+    rig.is_cluster_up = False
+    await rig.look_for(seconds=150)
+    assert (rig.said(order).stage, rig.said(order).escalate) == (Stage.UNDOING, True)
+
+    rig.is_cluster_up = True
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.UNDONE
 
 
 # Its own API accepts no command

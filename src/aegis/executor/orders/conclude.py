@@ -13,7 +13,7 @@ from aegis.contracts.outcomes import Stage
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.record import Recorder
-from aegis.executor.orders.undo import Undoer
+from aegis.executor.orders.undo import Undoer, to_be_undone
 from aegis.executor.ports import ExecutorPorts
 
 HANDED_OVER = "handed_over"
@@ -44,7 +44,7 @@ class Concluder:
             await self._decline(row, Stage.REFUSED, f"order {row.concerns} is {concerned.stage}")
         elif purpose == "undo":
             because = "a person takes it back"
-            undoing = {"undo_because": because, "undo_ends_in": Stage.UNDONE.value}
+            undoing = to_be_undone(because=because, ends_in=Stage.UNDONE, at=self.ports.clock.now())
             await self._hand_over(row, concerned, Stage.UNDOING, because, **undoing)
         else:
             # Before it is concluded: nobody would come back to it afterwards.

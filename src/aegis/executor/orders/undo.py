@@ -6,6 +6,7 @@ that the order touched, on that very object.
 
 import logging
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
 import orjson
@@ -24,6 +25,17 @@ from aegis.kit.errors import TemporaryError
 log = logging.getLogger(__name__)
 
 LET_GO_TRIES = 3
+STUCK = "cluster"
+"""Whoever says that an undo has to wait; the journal then knows that a person was called."""
+CALLED_AFTER = timedelta(minutes=2)
+"""What cannot be undone for so long, a person hears of; it is tried on."""
+_FOR_GOOD = frozenset({404, 422})
+"""The object is gone, or a `test` of the patch failed: the fields hold something else. Any other no may pass."""
+
+
+def to_be_undone(*, because: str, ends_in: Stage, at: datetime) -> dict[str, Any]:
+    """Return what the journal's row of an order that is to be taken back says."""
+    return {"undo_because": because, "undo_ends_in": ends_in.value, "undo_since": at}
 
 
 @dataclass(frozen=True)
@@ -36,8 +48,8 @@ class Undoer:
         """Write down that an order is to be taken back; `carry_out` does it."""
         async with self.ports.database.transaction() as tx:
             await self.recorder.move(
-                tx, row, Stage.UNDOING, reason=because,
-                verification=verification, undo_because=because, undo_ends_in=ends_in.value,
+                tx, row, Stage.UNDOING, reason=because, verification=verification,
+                **to_be_undone(because=because, ends_in=ends_in, at=self.ports.clock.now()),
             )  # fmt: skip
 
     async def carry_out(self, row: Any, plan: KeptPlan) -> None:
@@ -46,15 +58,43 @@ class Undoer:
             await self._conclude(row, Stage.ESCALATED, f"{plan.shown.action} has no undo", escalate=True)
             return
         try:
-            await self.ports.cluster.send(plan.exact.undo, dry_run=False)
+            why_not = await self._write(row, plan, plan.exact.undo)
+            if why_not is None:
+                await self.let_go(plan)
+        except TemporaryError as error:
+            await self._try_again(row, error)
+            return
+        if why_not is None:
+            await self._conclude(row, Stage(row.undo_ends_in), row.undo_because)
+        else:
+            reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({why_not})"
+            await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
+
+    async def _write(self, row: Any, plan: KeptPlan, undo: ExactRequest) -> WriteRefusedError | None:
+        """Return why it can never be undone, or None where it is; TemporaryError: not now."""
+        try:
+            await self.ports.cluster.send(undo, dry_run=False)
         except WriteRefusedError as error:
-            if not await self._is_undone(row, plan):
-                reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({error})"
-                await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
-                return
-        await self.let_go(plan)
-        ends_in = Stage(row.undo_ends_in)
-        await self._conclude(row, ends_in, row.undo_because)
+            if await self._is_undone(row, plan):
+                return None
+            if error.code not in _FOR_GOOD:
+                raise TemporaryError(f"the API server says {error.code}: {error}") from error
+            return error
+        return None
+
+    async def _try_again(self, row: Any, error: TemporaryError) -> None:
+        """Go on trying for as long as it takes; a person hears of it once, when it takes long."""
+        log.warning("undoing order %s: %s", row.order_id, error)
+        again = self.ports.settings.look_interval
+        takes_long = self.ports.clock.now() - row.undo_since >= CALLED_AFTER
+        async with self.ports.database.transaction() as tx:
+            if takes_long and row.guardrail != STUCK:
+                reason = f"{row.undo_because}; not undone yet, and tried on: {error}"
+                await self.recorder.move(
+                    tx, row, Stage.UNDOING, reason=reason, guardrail=STUCK, escalate=True, look_in=again
+                )
+            else:
+                await self.recorder.look_again(tx, row, after=again)
 
     async def let_go(self, plan: KeptPlan) -> None:
         """Own no field any more, so that the owner's next server-side apply meets no conflict, and leave no stamp.
