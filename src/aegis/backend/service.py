@@ -10,6 +10,7 @@ from aegis.backend.audit import endpoints as audit_endpoints
 from aegis.backend.audit import repository as audit_repository
 from aegis.backend.audit.sealer import Sealer
 from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.audit.witness import WitnessKey
 from aegis.backend.identity import endpoints as identity_endpoints
 from aegis.backend.identity.access import Access
 from aegis.backend.identity.bootstrap import bootstrap
@@ -79,6 +80,7 @@ class Backend:
             notification_endpoints.router(ports, access),
             audit_endpoints.router(
                 self._sealer,
+                WitnessKey(trail, ports.settings.witness_public_key),
                 anybody=access.principal,
                 reader=access.everywhere(Permission.READ),
                 witness=access.service("executor"),

@@ -3,8 +3,10 @@
 from datetime import timedelta
 from typing import Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from aegis.kit.signing import PublicKey
 
 
 class BackendSettings(BaseSettings):
@@ -38,6 +40,8 @@ class BackendSettings(BaseSettings):
     """The caller key that the AI Engine knows the Backend by."""
     signing_key: SecretStr
     """Ed25519, 32 bytes in base64. Orders and checkpoints are signed with it; nobody else has it."""
+    witness_public_key: str = ""
+    """The Executor's public witness key (base64), the only one that countersigns; if not given, the first one seen."""
     service_keys: SecretStr = SecretStr("")
     """`ai-engine=<key>,executor=<key>`: the services' keys are made known at start, hashed."""
     first_admin_password: SecretStr | None = None
@@ -60,6 +64,16 @@ class BackendSettings(BaseSettings):
     """Where notifications are posted, signed; empty means they are only kept and shown."""
     webhook_capacity: int = Field(default=1000, ge=1)
     """How many alerts one Alertmanager message may hold; one with more is refused whole rather than losing some."""
+
+    @field_validator("witness_public_key")
+    @classmethod
+    def _is_a_public_key(cls, text: str) -> str:
+        if text:
+            try:
+                PublicKey.from_text(text)
+            except ValueError as error:
+                raise ValueError("is not an Ed25519 public key in base64") from error
+        return text
 
     @model_validator(mode="after")
     def _production_is_serious(self) -> Self:

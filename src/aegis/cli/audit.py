@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from aegis.cli import api
 from aegis.cli.output import Format, Output, print_json, print_rows, say
-from aegis.contracts.audit import AuditEntry, Checkpoint, broken_links
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, not_countersigned
 from aegis.kit.errors import ConflictError, InvalidError
 from aegis.kit.mistakes import mistake_of
 from aegis.kit.signing import PublicKey
@@ -35,10 +35,13 @@ def list_(
 def export(file: Annotated[Path, typer.Argument(help="Where to write it, one JSON object a line.")]) -> None:
     """Write the whole trail to a file that `aegis audit verify` checks."""
     count = 0
-    with file.open("wb") as out:
-        for line in api.lines("/api/v1/audit/export"):
-            out.write(line + b"\n")
-            count += 1
+    try:
+        with file.open("wb") as out:
+            for line in api.lines("/api/v1/audit/export"):
+                out.write(line + b"\n")
+                count += 1
+    except OSError as error:
+        raise InvalidError(f"cannot write {file}: {error.strerror}", field="file", value=str(file)) from error
     say(f"{count} lines are in {file}")
 
 
@@ -46,18 +49,66 @@ def export(file: Annotated[Path, typer.Argument(help="Where to write it, one JSO
 def verify(
     file: Annotated[Path, typer.Argument(help="What `aegis audit export` wrote.")],
     key: Annotated[str, typer.Option(help="The Backend's public key (base64), or a file that holds it.")],
+    witness_key: Annotated[
+        list[str] | None,
+        typer.Option(help="The Executor's public witness key, or a file that holds it; more than one if it changed."),
+    ] = None,
+    expect: Annotated[
+        str | None,
+        typer.Option(
+            help="SEQUENCE:HASH, an entry that was the last one once: as an earlier `verify` or `status` said."
+        ),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Check that nothing in an export was altered, removed or cut off. Needs the public key and nothing else."""
-    public_key = read_key(key)
+    """Check an export: that nothing in it was altered, removed or put in. Needs public keys and nothing else.
+
+    The Backend's key alone cannot tell an end that was cut off at a checkpoint from an export of that day: `--expect`
+    can. It proves nothing against whoever holds the Backend's private key: `--witness-key` does, up to the last
+    checkpoint that the Executor has countersigned. docs/guides/audit-trail.md says more.
+    """
+    public_key = read_key(key, "--key")
+    witnesses = [read_key(one, "--witness-key") for one in witness_key or []]
+    expected = _head(expect) if expect is not None else None
     entries, checkpoints = read_export(file)
-    problems = broken_links(entries, checkpoints, key=public_key)
+    problems = broken_links(entries, checkpoints, key=public_key, witnesses=witnesses or None, expected=expected)
+    last = entries[-1] if entries else None
+    found = {
+        "entries": len(entries),
+        "checkpoints": len(checkpoints),
+        "not_countersigned": not_countersigned(checkpoints) if witnesses else None,
+        "last": {"sequence": last.sequence, "hash": last.hash, "at": last.at} if last is not None else None,
+        "ok": not problems,
+        "problems": problems,
+    }
     if output is Format.JSON:
-        print_json({"entries": len(entries), "checkpoints": len(checkpoints), "ok": not problems, "problems": problems})
+        print_json(found)
     elif not problems:
-        say(f"{len(entries)} entries and {len(checkpoints)} checkpoints: the chain holds")
+        _tell(found)
     if problems:
         raise ConflictError("the chain is broken:\n  " + "\n  ".join(problems[:20]))
+
+
+def _tell(found: dict[str, Any]) -> None:
+    say(f"{found['entries']} entries and {found['checkpoints']} checkpoints: the chain holds")
+    last = found["last"]
+    if last is not None:
+        say(f"last entry: {last['sequence']}:{last['hash']} of {last['at'].isoformat()}")
+    if found["not_countersigned"] is None:
+        say("countersignatures were not looked at: --witness-key is needed")
+    else:
+        say(f"countersigned by the Executor, but for the newest {found['not_countersigned']} checkpoints")
+
+
+def _head(text: str) -> Head:
+    sequence, _, chain_hash = text.strip().partition(":")
+    try:
+        return Head.model_validate({"sequence": sequence, "hash": chain_hash.lower()})
+    except ValidationError as error:
+        raise InvalidError(
+            f"{text!r} is not SEQUENCE:HASH", field="--expect", value=text,
+            hint="As `aegis status` shows it beside `audit`: a number, a colon and 64 hexadecimal digits.",
+        ) from error  # fmt: skip
 
 
 def read_export(file: Path) -> tuple[list[AuditEntry], list[Checkpoint]]:
@@ -90,12 +141,12 @@ def _lines(file: Path) -> Iterable[bytes]:
         raise InvalidError(f"cannot read {file}: {error.strerror}", field="file", value=str(file)) from error
 
 
-def read_key(text: str) -> PublicKey:
-    file = Path(text)
+def read_key(text: str, option: str) -> PublicKey:
     try:
+        file = Path(text)
         return PublicKey.from_text(file.read_text().strip() if file.is_file() else text)
     except (ValueError, OSError) as error:
         raise InvalidError(
-            f"that is not an Ed25519 public key in base64: {error}", field="--key", value=text,
-            hint="`aegis status` shows the Backend's.",
+            f"{option} {text!r} is not an Ed25519 public key in base64, and no file that holds one", field=option,
+            value=text, hint="`aegis status` shows the keys.",
         ) from error  # fmt: skip

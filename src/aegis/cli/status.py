@@ -27,9 +27,12 @@ def _look(api: Api) -> dict[str, Any]:
         storm = None
     incidents = Counter(one["state"] for one in api.get("/api/v1/incidents", limit=500)["incidents"])
     remediations = Counter(one["state"] for one in api.get("/api/v1/remediations", limit=500)["remediations"])
+    keys, head = api.get("/api/v1/audit/key"), api.get("/api/v1/audit/head")
     return {
         "backend": api.url,
-        "public_key": api.get("/api/v1/audit/key")["public_key"],
+        "public_key": keys["public_key"],
+        "witness_key": keys["witness_public_key"],
+        "audit": f"{head['sequence']}:{head['hash']}" if head else None,
         "actions": f"paused: {pause['reason']}" if pause["paused"] else ON,
         "storm": f"since {storm['since']}" if storm and storm["active"] else "none",
         "incidents": dict(incidents),

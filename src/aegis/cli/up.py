@@ -122,7 +122,8 @@ async def _run(
         lines = [
             f"[bold]Aegis is up[/bold]: {aegis.backend_url} (API at /docs)",
             f"person admin, password {secrets.admin_password}",
-            f"logs: {folder}; public key: {secrets.public_key}",
+            f"logs: {folder}",
+            f"public key: {secrets.public_key}; the Executor's witness key: {secrets.witness_public_key}",
             about,
             "",
             "It is paused, and in mode observe everywhere. In another terminal (you are logged in there already):",

@@ -1,11 +1,17 @@
 """The chain of who did what, and how anybody checks it with a public key alone.
 
-An entry's hash covers its content and the hash before it; a checkpoint signs the newest hash. Altering, removing
-or truncating entries therefore breaks a hash or a signature.
+An entry's hash covers its content and the hash before it; a checkpoint signs the newest hash, and the Executor
+countersigns it. What that proves:
+
+* with the Backend's public key: nothing up to the last checkpoint was altered, removed or put in since it was signed;
+* with the Executor's as well: nor did the Backend itself tell another story up to the last countersignature;
+* with a `Head` that somebody wrote down: nothing up to there was cut off. Without one, a trail that was cut off at an
+  earlier checkpoint looks like one that was exported then.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import orjson
@@ -15,6 +21,8 @@ from aegis.contracts.base import Contract, Moment, Name
 from aegis.kit.signing import PublicKey
 
 GENESIS = "0" * 64
+COUNTERSIGNED_WITHIN = timedelta(minutes=5)
+"""A checkpoint may be so old before the Executor has countersigned it, or one after it."""
 
 
 class AuditEntry(Contract):
@@ -43,6 +51,14 @@ class Checkpoint(Contract):
     witness_signature: str = ""
 
 
+class Head(Contract):
+    """The newest sealed entry: whoever writes it down can tell later that nothing before it is gone."""
+
+    sequence: int = Field(ge=1)
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    at: Moment | None = None
+
+
 def entry_hash(
     *,
     sequence: int,
@@ -69,14 +85,17 @@ def checkpoint_bytes(sequence: int, chain_hash: str, at: Moment) -> bytes:
 
 def broken_links(
     entries: Iterable[AuditEntry],
-    checkpoints: Iterable[Checkpoint],
+    checkpoints: Sequence[Checkpoint],
     *,
     key: PublicKey,
     anchor: Checkpoint | None = None,
+    witnesses: Collection[PublicKey] | None = None,
+    expected: Head | None = None,
 ) -> list[str]:
-    """Return what is wrong with an exported chain, with nothing but a public key; an empty list means nothing.
+    """Return what is wrong with a chain, checked with the Backend's public key; an empty list means nothing.
 
-    `anchor` is the checkpoint that retention kept of what it dropped: the chain then starts after it.
+    `anchor` is the checkpoint that retention kept of what it dropped: the chain then starts after it. With `witnesses`,
+    the Executor's public keys, countersignatures are checked; `expected` is an entry that was the last one once.
     """
     problems: list[str] = []
     sequence, head = (anchor.sequence, anchor.hash) if anchor else (0, GENESIS)
@@ -90,7 +109,47 @@ def broken_links(
             problems.append(f"entry {entry.sequence} was altered: its hash is not that of its content")
         sequence, head = entry.sequence, entry.hash
         hashes[sequence] = head
-    return problems + _broken_checkpoints(checkpoints, hashes, last=sequence, key=key)
+    problems += _broken_checkpoints(checkpoints, hashes, last=sequence, key=key)
+    if expected is not None:
+        problems += _not_as_expected(expected, hashes, last=sequence)
+    if witnesses is not None:
+        problems += _broken_countersignatures(checkpoints, witnesses)
+    return problems
+
+
+def not_countersigned(checkpoints: Sequence[Checkpoint]) -> int:
+    """Return after how many of the newest checkpoints no countersignature has come yet."""
+    count = 0
+    for checkpoint in reversed(checkpoints):
+        if checkpoint.witness_signature:
+            break
+        count += 1
+    return count
+
+
+def _not_as_expected(expected: Head, hashes: Mapping[int, str], *, last: int) -> list[str]:
+    if expected.sequence > last:
+        return [f"entry {expected.sequence} was there once, and {last} is the last one now: the end was cut off"]
+    if hashes.get(expected.sequence) != expected.hash:
+        return [f"entry {expected.sequence} had another hash once: this is another chain"]
+    return []
+
+
+def _broken_countersignatures(checkpoints: Sequence[Checkpoint], witnesses: Collection[PublicKey]) -> list[str]:
+    """A checkpoint counts as countersigned with one after it, whose hash covers all before."""
+    known = {witness.id: witness for witness in witnesses}
+    problems: list[str] = []
+    for one in checkpoints:
+        if not one.witness_signature:
+            continue
+        witness = known.get(one.witness_key_id)
+        signed = checkpoint_bytes(one.sequence, one.hash, one.at)
+        if witness is None or not witness.is_signed(signed, one.witness_signature):
+            problems.append(f"checkpoint {one.sequence} is not countersigned by key {' or '.join(known)}")
+    waiting = checkpoints[len(checkpoints) - not_countersigned(checkpoints) :]
+    if waiting and checkpoints[-1].at - waiting[0].at > COUNTERSIGNED_WITHIN:
+        problems.append(f"nothing since checkpoint {waiting[0].sequence} ({waiting[0].at}) is countersigned")
+    return problems
 
 
 def _broken_checkpoints(

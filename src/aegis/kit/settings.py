@@ -18,7 +18,7 @@ def explain_settings(error: ValidationError, *, prefix: str) -> str:
             lines.append(f"  {name} is not set")
         else:
             lines.append(f"  {name} {mistake.message} (got {_shown(name, mistake.value)})")
-    lines.append("hint: docs/reference/settings.md says what each one means")
+    lines.append("hint: the fields of the service's settings.py say what each one means")
     return "\n".join(lines)
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from aegis.catalogue.actions import ACTIONS
@@ -14,6 +14,8 @@ from aegis.policy.rules import Policy, Rule
 
 FAILURES_THAT_DEMOTE = 3
 """After so many of a rule's actions in a row came to nothing, a person decides, until one helps again."""
+FAILURES_COUNT_FOR = timedelta(days=30)
+"""What failed before that says little about the cluster of today."""
 
 _STRICTEST_FIRST = (Effect.DENY, Effect.REQUIRE_APPROVAL, Effect.ALLOW)
 

@@ -63,6 +63,7 @@ RULES: dict[tuple[str, str], tuple[str, ...]] = {
     ("GET", "/api/v1/audit/entries"): READERS_EVERYWHERE,
     ("GET", "/api/v1/audit/export"): READERS_EVERYWHERE,
     ("GET", "/api/v1/audit/key"): EVERYONE,
+    ("GET", "/api/v1/audit/head"): EVERYONE,
     ("GET", "/api/v1/audit/checkpoint"): ("executor",),
     ("POST", "/api/v1/audit/checkpoint/witness"): ("executor",),
 }

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -10,11 +11,12 @@ from sqlalchemy.exc import ProgrammingError
 from tests.servers import KEYS
 from tests.services.backend.rig import Rig, field_of
 
-from aegis.backend.audit import endpoints
-from aegis.contracts.audit import AuditEntry, Checkpoint, broken_links, checkpoint_bytes
+from aegis.backend.audit import endpoints, repository
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, checkpoint_bytes
+from aegis.kit.errors import ForbiddenError
 from aegis.kit.signing import PrivateKey, PublicKey
 
-WITNESS = PrivateKey.from_text(KEYS.witness)
+WITNESS, STRANGER = PrivateKey.from_text(KEYS.witness), PrivateKey(bytes(32))
 
 
 async def act(rig: Rig, *, times: int = 3) -> None:
@@ -132,9 +134,86 @@ async def test_a_countersignature_that_is_none_is_refused(rig: Rig) -> None:
         assert field_of(answer)[0] == field
 
 
-@pytest.mark.parametrize("table", ["audit_entries", "audit_seals", "audit_checkpoints", "audit_witnesses"])
+async def countersign(rig: Rig, key: PrivateKey) -> None:
+    newest = await rig.executor.newest_checkpoint()
+    assert newest is not None
+    signature = key.sign(checkpoint_bytes(newest.sequence, newest.hash, newest.at))
+    await rig.executor.countersign(newest.sequence, key.public.to_text(), signature)
+
+
+async def witness_key(rig: Rig) -> str | None:
+    answer = (await rig.as_("vic").get("/api/v1/audit/key")).json()["witness_public_key"]
+    return str(answer) if answer is not None else None
+
+
+async def test_the_first_witness_is_told_in_the_trail_and_no_other_key_countersigns_after_it(rig: Rig) -> None:
+    await rig.backend.tidy()
+    assert await witness_key(rig) is None
+
+    await countersign(rig, WITNESS)
+    await act(rig)
+    await rig.backend.tidy()
+    with pytest.raises(ForbiddenError, match="is not the witness"):
+        await countersign(rig, STRANGER)
+    await countersign(rig, WITNESS)
+
+    assert await witness_key(rig) == WITNESS.public.to_text()
+    assert await rig.audit(WITNESS.id) == ["service:executor witness:accepted"]
+    entries, checkpoints = await export(rig)
+    seen = [WITNESS.public]
+    assert broken_links(entries, checkpoints, key=await public_key(rig), witnesses=seen) == []
+
+
+async def test_a_witness_that_the_settings_name_is_the_only_one_from_the_start(rig: Rig) -> None:
+    named = Rig(rig.database, {"settings": {"witness_public_key": WITNESS.public.to_text()}})
+    await named.backend.tidy()
+
+    with pytest.raises(ForbiddenError, match="is not the witness"):
+        await countersign(named, STRANGER)
+    await countersign(named, WITNESS)
+
+    assert await witness_key(named) == WITNESS.public.to_text()
+
+
+async def test_the_head_of_the_trail_is_what_an_export_ends_with(rig: Rig) -> None:
+    await act(rig)
+
+    entries, _ = await export(rig)
+    head = Head.model_validate((await rig.as_("vic").get("/api/v1/audit/head")).json())
+
+    assert (head.sequence, head.hash) == (entries[-1].sequence, entries[-1].hash)
+    cut = entries[:-1]
+    at_a_checkpoint = [await sealed_at(rig, cut[-1])]
+    assert broken_links(cut, at_a_checkpoint, key=await public_key(rig)) == []
+    assert broken_links(cut, at_a_checkpoint, key=await public_key(rig), expected=head)
+
+
+async def sealed_at(rig: Rig, entry: AuditEntry) -> Checkpoint:
+    return rig.backend._sealer.sign(entry.sequence, entry.hash)
+
+
+async def test_an_entry_waits_for_its_seal_whenever_it_is_committed_and_whatever_its_time(rig: Rig) -> None:
+    """A transaction may take long, and a clock may jump back: neither is a way past the chain."""
+    await act(rig)
+    await rig.backend.tidy()
+    before = (await export(rig))[0]
+
+    async with rig.database.transaction() as tx:
+        await repository.add_entry(
+            tx, id="aud-late", at=before[0].at - timedelta(days=400), actor="person:a", event="order:issued",
+            subject="rem", detail={},
+        )  # fmt: skip
+
+    entries, checkpoints = await export(rig)
+    assert [one.id for one in entries[len(before) :]] == ["aud-late"]
+    assert broken_links(entries, checkpoints, key=await public_key(rig)) == []
+
+
+@pytest.mark.parametrize(
+    "table", ["audit_entries", "audit_seals", "audit_checkpoints", "audit_witnesses", "audit_witness_keys"]
+)
 async def test_the_backends_own_role_cannot_rewrite_the_trail(rig: Rig, table: str) -> None:
-    column = "id" if table == "audit_entries" else "sequence"
+    column = {"audit_entries": "id", "audit_witness_keys": "key_id"}.get(table, "sequence")
     for statement in (f"UPDATE {table} SET {column} = {column}", f"DELETE FROM {table}", f"TRUNCATE {table}"):
         with pytest.raises(ProgrammingError, match="permission denied"):
             async with rig.database.transaction() as tx:

@@ -617,27 +617,39 @@ async def test_a_second_escalation_is_told_as_well(rig: Rig) -> None:
     assert len(await rig.notifications("escalated")) == 2
 
 
-async def test_a_rule_that_failed_three_times_in_a_row_asks_a_person_until_it_helps_again(rig: Rig) -> None:
+async def one_more(rig: Rig, number: int) -> str:
+    await rig.pass_time(minutes=1)
+    remediation_id = await rig.propose(id=f"pro-{number}", incident_key=f"incident-{number}")
+    await rig.rehearse()
+    return remediation_id
+
+
+async def fail_three_times(rig: Rig) -> None:
     await rig.put_policy(policy("{name: go, effect: allow}", name="always"))
-
-    async def one_more(number: int) -> str:
-        await rig.pass_time(minutes=1)
-        remediation_id = await rig.propose(id=f"pro-{number}", incident_key=f"incident-{number}")
-        await rig.rehearse()
-        return remediation_id
-
     for number in range(3):
-        await one_more(number)
+        await one_more(rig, number)
         await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING, Stage.UNDOING, Stage.UNDONE)
 
-    fourth = await rig.show(await one_more(4))
+
+async def test_a_rule_that_failed_three_times_in_a_row_asks_a_person_until_it_helps_again(rig: Rig) -> None:
+    await fail_three_times(rig)
+
+    fourth = await rig.show(await one_more(rig, 4))
     assert fourth["state"] == "awaiting_approval"
     assert "always/go has failed 3 times in a row" in fourth["reason"]
     await rig.approve("ann", fourth["id"], fourth["plan"]["hash"])
     await rig.backend.step()
     await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING, Stage.KEPT)
 
-    assert await rig.state(await one_more(5)) == "ordered"
+    assert await rig.state(await one_more(rig, 5)) == "ordered"
+
+
+async def test_what_failed_a_month_ago_is_no_longer_held_against_a_rule(rig: Rig) -> None:
+    await fail_three_times(rig)
+
+    await rig.pass_time(minutes=31 * 24 * 60)
+
+    assert await rig.state(await one_more(rig, 4)) == "ordered"
 
 
 async def test_what_has_no_undo_or_nothing_to_undo_is_a_conflict(rig: Rig) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import typer
+from tests.servers import KEYS
 from tests.services.backend.rig import policy
 from tests.services.backend.test_incidents import alert, fire, tell
 from tests.services.backend.test_incidents import report as a_report
@@ -14,6 +15,7 @@ from tests.unit.cli.conftest import Cli, Installed
 from aegis.cli.main import app
 from aegis.contracts.outcomes import Stage
 from aegis.kit.embedded import free_port
+from aegis.kit.signing import PrivateKey
 
 RECORDINGS = Path(__file__).parent.parent / "ai_engine" / "recordings"
 HOSTILE = "[/red] [bold] \N{BELL}"
@@ -154,6 +156,27 @@ def test_an_export_verifies_and_an_altered_one_is_found(cli: Installed, tmp_path
     assert result.exit_code == 1
     assert "was altered" in json.loads(result.stdout)["problems"][0]
     assert "the chain is broken" in cli.refuses("audit", "verify", str(file), "--key", public_key)
+
+
+def test_what_status_said_proves_that_an_export_is_not_cut_off(cli: Installed, tmp_path: Path, public_key: str) -> None:
+    file, witness = tmp_path / "export.ndjson", PrivateKey.from_text(KEYS.witness).public.to_text()
+    verify = ("audit", "verify", str(file), "--key", public_key)
+    cli.tells("pause", "just to be sure")
+    cli.tells("audit", "export", str(file))
+    short = file.read_text()
+    cli.tells("resume")
+    cli.tells("audit", "export", str(file))
+    known = cli.json("status")["audit"]
+
+    assert f"last entry: {known} of" in cli.tells(*verify, "--expect", known)
+    assert "not looked at" in cli.tells(*verify)
+    assert cli.json(*verify, "--witness-key", witness)["not_countersigned"] == 2
+
+    file.write_text(short)
+    assert "the chain holds" in cli.tells(*verify)
+    assert "the end was cut off" in cli.refuses(*verify, "--expect", known)
+    assert "is not SEQUENCE:HASH" in cli.refuses(*verify, "--expect", "12")
+    assert "--witness-key 'none'" in cli.refuses(*verify, "--witness-key", "none")
 
 
 def test_what_is_no_export_or_no_key_is_named(alone: Cli, tmp_path: Path, public_key: str) -> None:

@@ -9,7 +9,8 @@ from pydantic import BaseModel, Field
 
 from aegis.backend.audit import repository
 from aegis.backend.audit.sealer import Sealer
-from aegis.contracts.audit import AuditEntry, Checkpoint, checkpoint_bytes
+from aegis.backend.audit.witness import WitnessKey
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head, checkpoint_bytes
 from aegis.kit.errors import InvalidError
 from aegis.kit.signing import PublicKey
 
@@ -30,7 +31,17 @@ class Countersignature(BaseModel):
     signature: str
 
 
-def router(sealer: Sealer, *, anybody: Any, reader: Any, witness: Any) -> APIRouter:
+class Keys(BaseModel):
+    """What the trail is verified with."""
+
+    key_id: str
+    public_key: str
+    """Signs orders and checkpoints."""
+    witness_public_key: str | None
+    """The Executor's, as this Backend knows it; compare it with what the Executor says."""
+
+
+def router(sealer: Sealer, witness_key: WitnessKey, *, anybody: Any, reader: Any, witness: Any) -> APIRouter:
     """Return the routes; `anybody`, `reader` and `witness` are the dependencies that say who may call them."""
     routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
     database = sealer.database
@@ -53,9 +64,17 @@ def router(sealer: Sealer, *, anybody: Any, reader: Any, witness: Any) -> APIRou
         return StreamingResponse(_export_lines(sealer, until=signed.sequence), media_type="application/x-ndjson")
 
     @routes.get("/key", dependencies=[anybody])
-    async def key() -> dict[str, str]:
-        """Return the public key that orders and checkpoints are signed with."""
-        return {"key_id": sealer.key.id, "public_key": sealer.key.public.to_text()}
+    async def key() -> Keys:
+        """Return the public keys that the trail is verified with."""
+        async with database.transaction() as tx:
+            known = await witness_key.known(tx)
+        return Keys(key_id=sealer.key.id, public_key=sealer.key.public.to_text(), witness_public_key=known)
+
+    @routes.get("/head", dependencies=[anybody])
+    async def head() -> Head | None:
+        """Return the newest sealed entry: `aegis audit verify --expect` proves with it that nothing was cut off."""
+        async with database.transaction() as tx:
+            return await repository.head(tx)
 
     @routes.get("/checkpoint", dependencies=[witness])
     async def checkpoint() -> Checkpoint | None:
@@ -71,6 +90,7 @@ def router(sealer: Sealer, *, anybody: Any, reader: Any, witness: Any) -> APIRou
             key = _key_from(given.public_key)
             if not key.is_signed(checkpoint_bytes(newest.sequence, newest.hash, newest.at), given.signature):
                 raise InvalidError("the countersignature does not match the checkpoint", field="signature")
+            await witness_key.accept(tx, key)
             await repository.add_witness(tx, sequence=given.sequence, key_id=key.id, signature=given.signature)
 
     return routes

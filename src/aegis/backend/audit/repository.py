@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, desc, func, select, text
+from sqlalchemy import and_, delete, desc, func, select, text, tuple_
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.backend.audit.tables import checkpoints, entries, seals, witnesses
-from aegis.contracts.audit import GENESIS, AuditEntry, Checkpoint
+from aegis.backend.audit.tables import checkpoints, entries, seals, waiting, witness_keys, witnesses
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head
+from aegis.kit.signing import PublicKey
 
 
 async def add_entry(
@@ -20,20 +21,23 @@ async def add_entry(
 
 async def unsealed(tx: AsyncConnection, *, limit: int) -> Sequence[Any]:
     """Return entries that no seal covers yet, oldest first."""
-    sealed = select(seals.c.entry_id).where(seals.c.entry_id == entries.c.id, seals.c.at == entries.c.at).exists()
-    query = select(entries).where(~sealed).order_by(entries.c.at, entries.c.id).limit(limit)
+    joined = waiting.join(entries, and_(entries.c.id == waiting.c.entry_id, entries.c.at == waiting.c.at))
+    query = select(entries).select_from(joined).order_by(waiting.c.at, waiting.c.entry_id).limit(limit)
     return (await tx.execute(query)).all()
 
 
-async def chain_head(tx: AsyncConnection) -> tuple[int, str]:
-    """Return the newest sequence number and hash; 0 and the genesis hash before the first."""
-    query = select(seals.c.sequence, seals.c.hash).order_by(desc(seals.c.sequence)).limit(1)
+async def head(tx: AsyncConnection) -> Head | None:
+    """Return the newest sealed entry; None before the first."""
+    query = select(seals.c.sequence, seals.c.hash, seals.c.at).order_by(desc(seals.c.sequence)).limit(1)
     row = (await tx.execute(query)).first()
-    return (row.sequence, row.hash) if row else (0, GENESIS)
+    return Head.model_validate(row._asdict()) if row is not None else None
 
 
 async def add_seals(tx: AsyncConnection, rows: Sequence[dict[str, Any]]) -> None:
+    """Add seals; what they cover waits no longer."""
     await tx.execute(insert(seals), rows)
+    sealed = tuple_(waiting.c.entry_id, waiting.c.at).in_([(row["entry_id"], row["at"]) for row in rows])
+    await tx.execute(delete(waiting).where(sealed))
 
 
 async def add_checkpoint(tx: AsyncConnection, checkpoint: Checkpoint) -> None:
@@ -80,9 +84,17 @@ async def ensure_partitions(tx: AsyncConnection, at: datetime) -> None:
 
 
 async def count_unsealed(tx: AsyncConnection) -> int:
-    total = (await tx.execute(select(func.count()).select_from(entries))).scalar_one()
-    sealed = (await tx.execute(select(func.count()).select_from(seals))).scalar_one()
-    return int(total - sealed)
+    return int((await tx.execute(select(func.count()).select_from(waiting))).scalar_one())
+
+
+async def newest_witness_key(tx: AsyncConnection) -> str | None:
+    """Return the public key whose countersignatures counted last."""
+    query = select(witness_keys.c.public_key).order_by(desc(witness_keys.c.position)).limit(1)
+    return (await tx.execute(query)).scalar_one_or_none()
+
+
+async def add_witness_key(tx: AsyncConnection, key: PublicKey, *, at: datetime) -> None:
+    await tx.execute(insert(witness_keys).values(public_key=key.to_text(), key_id=key.id, at=at))
 
 
 def _checkpoint_query() -> Any:

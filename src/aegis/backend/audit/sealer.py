@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from aegis.backend.audit import repository
-from aegis.contracts.audit import Checkpoint, checkpoint_bytes, entry_hash
+from aegis.contracts.audit import GENESIS, Checkpoint, Head, checkpoint_bytes, entry_hash
 from aegis.kit.clock import Clock
 from aegis.kit.database import Database, lock, try_lock
 from aegis.kit.signing import PrivateKey
@@ -27,7 +27,7 @@ class Sealer:
                 return 0
             await repository.ensure_partitions(tx, self.clock.now())
             waiting = await repository.unsealed(tx, limit=BATCH)
-            sequence, head = await repository.chain_head(tx)
+            sequence, head = _link(await repository.head(tx))
             rows = []
             for entry in waiting:
                 sequence += 1
@@ -68,7 +68,7 @@ class Sealer:
             pass
         async with self.database.transaction() as tx:
             await lock(tx, SEALER_LOCK)  # two exports at once would sign the same entry twice
-            sequence, head = await repository.chain_head(tx)
+            sequence, head = _link(await repository.head(tx))
             newest = await repository.newest_checkpoint(tx)
             if newest is not None and newest.sequence == sequence:
                 return newest
@@ -80,3 +80,8 @@ class Sealer:
         at = self.clock.now()
         signature = self.key.sign(checkpoint_bytes(sequence, chain_hash, at))
         return Checkpoint(sequence=sequence, hash=chain_hash, at=at, key_id=self.key.id, signature=signature)
+
+
+def _link(head: Head | None) -> tuple[int, str]:
+    """Return number and hash of the newest sealed entry, as the next one follows from them."""
+    return (head.sequence, head.hash) if head is not None else (0, GENESIS)

@@ -1,6 +1,6 @@
-"""Entries, their seals, and checkpoints: three tables that the Backend's role may only add to and read."""
+"""Entries, seals, checkpoints, witnesses and their keys: the Backend's role may only add to them and read."""
 
-from sqlalchemy import BigInteger, Column, Table, Text
+from sqlalchemy import BigInteger, Column, Identity, Table, Text
 
 from aegis.backend.schema import Document, Moment, metadata
 
@@ -42,4 +42,21 @@ witnesses = Table(
     Column("sequence", BigInteger, primary_key=True),
     Column("key_id", Text, nullable=False),
     Column("signature", Text, nullable=False),
+)
+
+witness_keys = Table(
+    "audit_witness_keys",
+    metadata,
+    Column("position", BigInteger, Identity(always=True), primary_key=True),
+    Column("public_key", Text, nullable=False),
+    Column("key_id", Text, nullable=False),
+    Column("at", Moment, nullable=False),
+)
+
+# Which entries no seal covers yet. The database itself adds to it, with each entry; the sealer takes away.
+waiting = Table(
+    "audit_waiting",
+    metadata,
+    Column("entry_id", Text, primary_key=True),
+    Column("at", Moment, primary_key=True),
 )

@@ -35,7 +35,7 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import RemediationState as S
 from aegis.kit.database import Transaction, notify
 from aegis.kit.errors import ConflictError
-from aegis.policy.decide import FAILURES_THAT_DEMOTE, Context, decide
+from aegis.policy.decide import FAILURES_COUNT_FOR, FAILURES_THAT_DEMOTE, Context, decide
 
 WORK = "aegis_work"
 BACKEND = "service:backend"
@@ -238,11 +238,11 @@ class Remediator:
             if not rows:
                 return
             in_force = await self.policies.in_force(tx)
-            context = Context(
-                now=self.ports.clock.now(),
-                policy_version=in_force.version,
-                demoted=await repository.rules_that_failed(tx, in_a_row=FAILURES_THAT_DEMOTE),
+            now = self.ports.clock.now()
+            demoted = await repository.rules_that_failed(
+                tx, in_a_row=FAILURES_THAT_DEMOTE, since=now - FAILURES_COUNT_FOR
             )
+            context = Context(now=now, policy_version=in_force.version, demoted=demoted)
             for row in rows:
                 plan = Plan.model_validate(row.plan)
                 decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)

@@ -79,8 +79,8 @@ async def is_any_open(tx: AsyncConnection) -> bool:
     return bool((await tx.execute(select(or_(waits, ordered)))).scalar_one())
 
 
-async def rules_that_failed(tx: AsyncConnection, *, in_a_row: int) -> frozenset[str]:
-    """Return the policy rules whose last so many actions were all undone or given up."""
+async def rules_that_failed(tx: AsyncConnection, *, in_a_row: int, since: datetime) -> frozenset[str]:
+    """Return the policy rules whose last so many actions were all undone or given up, and all of them since then."""
     rule = remediations.c.decision["rule"].astext
     latest = (
         select(
@@ -88,7 +88,7 @@ async def rules_that_failed(tx: AsyncConnection, *, in_a_row: int) -> frozenset[
             remediations.c.state.in_(FAILED).label("failed"),
             func.row_number().over(partition_by=rule, order_by=desc(remediations.c.updated_at)).label("nth"),
         )
-        .where(remediations.c.state.in_(HELPED | FAILED), rule != "")
+        .where(remediations.c.state.in_(HELPED | FAILED), remediations.c.updated_at >= since, rule != "")
         .subquery()
     )
     query = select(latest.c.rule).where(latest.c.nth <= in_a_row).group_by(latest.c.rule)

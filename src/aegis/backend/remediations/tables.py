@@ -26,7 +26,7 @@ remediations = Table(
     Column("proposal_id", Text, nullable=False, unique=True),
     Column("dedupe_key", Text, nullable=False, index=True),
     Column("namespace", Text, nullable=False),
-    Column("state", Text, nullable=False, index=True),
+    Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     Column("requesters", Document, nullable=False),
     Column("proposal", Document, nullable=False),

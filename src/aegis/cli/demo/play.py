@@ -300,7 +300,7 @@ class Play:
         return []
 
     def _audit(self) -> dict[str, Any]:
-        """Export the audit trail, and verify it with nothing but the public key."""
+        """Export the audit trail, and verify it with nothing but the public keys."""
         api = self._stage.api()
         file = self._stage.folder / "audit.jsonl"
         with file.open("wb") as out:

@@ -43,6 +43,10 @@ class Secrets:
         return PrivateKey.from_text(self.signing_key).public.to_text()
 
     @property
+    def witness_public_key(self) -> str:
+        return PrivateKey.from_text(self.witness_key).public.to_text()
+
+    @property
     def service_keys(self) -> str:
         """As the Backend's settings take them."""
         keys = {"ai-engine": self.ai_engine_key, "executor": self.executor_key, "alertmanager": self.alertmanager_key}

@@ -99,6 +99,7 @@ class Stack:
             "AEGIS_AI_ENGINE_URL": f"http://127.0.0.1:{self.ports.ai_engine}",
             "AEGIS_AI_ENGINE_KEY": self.secrets.backends_caller_key,
             "AEGIS_SIGNING_KEY": self.secrets.signing_key,
+            "AEGIS_WITNESS_PUBLIC_KEY": self.secrets.witness_public_key,
             "AEGIS_SERVICE_KEYS": self.secrets.service_keys,
             "AEGIS_FIRST_ADMIN_PASSWORD": self.secrets.admin_password,
             "AEGIS_STEP_INTERVAL": f"PT{self._surroundings.step_s}S",
