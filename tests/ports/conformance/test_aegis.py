@@ -164,11 +164,11 @@ async def test_the_executor_tries_then_does_and_is_refused_by_its_own_tests(clus
     undone = await writes.send(undo, dry_run=False)
 
     for changed in (tried, done):
-        assert changed["metadata"]["annotations"]["aegis.dev/order"] == "order-1"
+        assert "order.aegis.dev/order-1" in changed["metadata"]["annotations"]
         assert changed["spec"]["template"]["metadata"]["annotations"] == edit.after
     assert codes == [(422, "Invalid")] * 2
     assert undone["spec"] == found["spec"]
-    assert "aegis.dev/order" not in undone["metadata"].get("annotations", {})
+    assert "order.aegis.dev/order-1" not in undone["metadata"].get("annotations", {})
 
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
