@@ -57,6 +57,17 @@ def test_annotations_that_came_since_the_rehearsal_are_not_written_over() -> Non
         json_patch(deployment(annotations={"team": "shop"}), as_written(draft.request.body))
 
 
+def test_what_is_added_is_added_only_where_nothing_is() -> None:
+    asked = proposal(ScaleWorkload(replicas=5))
+    annotated = {**WEB, "metadata": {**WEB["metadata"], "annotations": {"somebody": "was here"}}}
+
+    draft = REGISTRY[asked.action.kind].draft(asked, FACTS, order_id="ord-1")
+
+    assert json_patch(WEB, as_written(draft.request.body))["spec"]["replicas"] == 5
+    with pytest.raises(ApiError):
+        json_patch(annotated, as_written(draft.request.body))
+
+
 def test_a_rollback_goes_to_the_last_revision_that_was_healthy() -> None:
     draft = REGISTRY[proposal().action.kind].draft(proposal(), FACTS, order_id="ord-1")
 
