@@ -232,9 +232,9 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
     "no_freeze": [Proof(config(freeze=FREEZE), ends=BLOCKED)],
     "has_not_failed_before": [Proof(the_same_fix_three_times)],
     "data_is_fresh": [
-        Proof(data_grows_old, begin=False),
-        Proof(all_is_well_by_fresh_data, begin=False),
-        Proof(ai_engine_is_gone, begin=False),
+        Proof(data_grows_old, ends=BLOCKED),
+        Proof(all_is_well_by_fresh_data),
+        Proof(ai_engine_is_gone, ends=BLOCKED),
     ],
     "policy_floor_is_met": [Proof(config(policy_floor="rollback_rollout: 1"), rehearsal=False)],
     "scaling_is_bounded": [
@@ -704,6 +704,7 @@ RESERVED: dict[str, tuple[Disturb, timedelta]] = {
 @pytest.mark.parametrize("name", [reservation.__name__ for reservation in RESERVATIONS])
 async def test_what_is_taken_keeps_every_write_away_until_it_is_free(name: str, rig: Rig) -> None:
     taken_by, free_after = RESERVED[name]
+    rig.verifier.says = Judgement.NOT_YET  # what it was proposed for goes on
     proposal = rig.proposal()
     plan = await rig.plan(proposal)
     await happens(taken_by, rig)

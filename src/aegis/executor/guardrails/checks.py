@@ -201,7 +201,7 @@ def no_storm(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
     if facts.storm:
         return _blocked("storm: too much is unhealthy at once; a person was called")
     read_at = facts.health_read_at
-    if read_at is None or facts.now - read_at > facts.limits.health_stale:
+    if read_at is None or abs(facts.now - read_at) > facts.limits.health_stale:
         since = f"since {read_at.isoformat(timespec='seconds')}" if read_at is not None else "yet"
         return _inconclusive(f"the health of the whole cluster could not be read {since}: there may be a storm")
     return None
@@ -225,15 +225,19 @@ def data_is_fresh(proposal: Proposal, facts: Facts) -> No | None:
         case Confirmation.STILL_SO:
             return None
         case Confirmation.GONE:
-            return refused(f"it was proposed on data {age:.0f} s old, and by fresh data all is well")
+            return refused(f"it was proposed on data that is {age:.0f} s old, and by fresh data all is well")
         case _:
             return _inconclusive(f"the data is {age:.0f} s old, and there is no fresh data")
 
 
 def is_stale(proposal: Proposal, facts: Facts) -> bool:
-    if facts.decided_by_person or not facts.rehearsing:
+    """Whether what was proposed must be confirmed: when it is rehearsed, and again right before acting.
+
+    Data of the future is no fresh data either: a clock is wrong, and nobody knows how old it is.
+    """
+    if facts.decided_by_person:
         return False
-    return facts.now - proposal.data_as_of > STALE_AFTER_STEPS * facts.limits.metrics_step
+    return abs(facts.now - proposal.data_as_of) > STALE_AFTER_STEPS * facts.limits.metrics_step
 
 
 def policy_floor_is_met(proposal: Proposal, facts: Facts) -> No | None:

@@ -200,7 +200,7 @@ def _ended(found: Evidence, order_id: str) -> datetime:
 
 
 def looked_at_again(found: Evidence) -> Ruling:
-    """Rule 6: the object was read right before; nothing was planned on old data."""
+    """Rule 6: the object was read right before; nothing was planned, or done, on old data that nobody confirmed."""
     ruling = Ruling()
     reads: dict[str, list[datetime]] = {}
     for line in found.requests:
@@ -215,13 +215,19 @@ def looked_at_again(found: Evidence) -> Ruling:
         )
         row, plan = found.remediation_of(order_id), found.plans.get(order_id)
         if row is not None and plan is not None and row["proposal"]["proposed_by"].startswith("service:"):
-            made_at, proposal_id = plan.shown.made_at, row["proposal"]["id"]
-            age = made_at - moment(row["proposal"]["data_as_of"])
-            is_confirmed = any(
-                said in ("not_yet", "worse") and of == proposal_id and at == made_at for at, of, said in found.verdicts
-            )
-            ruling.check(age <= STALE_AFTER or is_confirmed, f"{order_id} was planned on data {age} old")
+            for when, what in ((plan.shown.made_at, "planned"), (sent_at, "carried out")):
+                age = when - moment(row["proposal"]["data_as_of"])
+                fresh_enough = age <= STALE_AFTER or _is_confirmed(found, row["proposal"]["id"], when)
+                ruling.check(fresh_enough, f"{order_id} was {what} on data {age} old")
     return ruling
+
+
+def _is_confirmed(found: Evidence, proposal_id: str, when: datetime) -> bool:
+    """Whether the AI Engine said right before that what this was proposed for is still so."""
+    return any(
+        said in ("not_yet", "worse") and of == proposal_id and when - LOOKED_AGAIN_WITHIN <= at <= when
+        for at, of, said in found.verdicts
+    )
 
 
 def storms_stop_actions(found: Evidence) -> Ruling:
