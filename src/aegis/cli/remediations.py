@@ -62,13 +62,21 @@ def request(
     ],
     action: Annotated[str, typer.Argument(help="Such as raise_memory or rollback_rollout.")],
     because: Annotated[str, typer.Option(help="Why you want it; kept in the audit trail.")],
+    incident: Annotated[
+        str | None,
+        typer.Option(help="The incident it is for: its cause counts, and it is cancelled when that resolves."),
+    ] = None,
     parameter: Annotated[list[str] | None, typer.Option("--set", help="name=value, such as container=web.")] = None,
     output: Output = Format.TABLE,
 ) -> None:
-    """Ask for an action. It is rehearsed and decided like any other; you cannot approve it yourself."""
+    """Ask for an action. It is rehearsed and decided like any other; you cannot approve it yourself.
+
+    It stands by itself unless `--incident` names what it is for. Where the same waits to be done already, you join it.
+    """
     namespace, kind, name = _workload(workload)
     asked = {"kind": action} | dict(_parameter(text) for text in parameter or [])
     body = {"namespace": namespace, "kind": kind, "name": name, "action": asked, "reason": because}
+    body |= {"incident_id": incident} if incident is not None else {}
     answer = api.post("/api/v1/remediations", body)
     if output is Format.JSON:
         print_json(answer)

@@ -208,6 +208,66 @@ async def test_whoever_requests_the_same_action_otherwise_is_told_what_is_under_
     assert field_of(again, 409) == ("action", "scale_workload replicas=6")
 
 
+async def an_incident(rig: Rig, **changes: Any) -> str:
+    """Let the AI Engine report a problem of shop/web, or report it anew; return the incident's id."""
+    report = {
+        "key": "problem-1", "reported_at": rig.clock.now().isoformat(),
+        "workload": {"cluster_id": CLUSTER, "namespace": "shop", "kind": "Deployment", "name": "web"},
+    }  # fmt: skip
+    await rig.pass_time(seconds=1)
+    await rig.as_("ai-engine").post("/api/v1/incidents/reports", json=report | changes)
+    await rig.backend.step()
+    [incident] = (await rig.as_("ada").get("/api/v1/incidents")).json()["incidents"]
+    return str(incident["id"])
+
+
+async def test_a_request_stands_by_itself_whatever_becomes_of_an_incident_of_its_target(rig: Rig) -> None:
+    await an_incident(rig)
+    remediation_id = (await rig.request("ole")).json()["remediation_id"]
+
+    await an_incident(rig, resolved=True)
+
+    shown = await rig.show(remediation_id)
+    assert (shown["state"], shown["incident_id"], shown["proposal"]["cause"]) == ("rehearsing", "", "unknown")
+
+
+async def test_a_request_for_an_incident_ends_with_it(rig: Rig) -> None:
+    incident_id = await an_incident(rig)
+    remediation_id = (await rig.request("ole", incident_id=incident_id)).json()["remediation_id"]
+    assert (await rig.show(remediation_id))["incident_id"] == incident_id
+
+    await an_incident(rig, resolved=True)
+
+    assert await rig.state(remediation_id) == "cancelled"
+    assert field_of(await rig.request("ole", incident_id=incident_id), 409) == ("incident_id", incident_id)
+    problem_of(await rig.request("ole", incident_id="inc-nowhere"), 404)
+
+
+async def test_what_a_person_wants_too_no_longer_ends_with_the_incident_it_was_proposed_for(rig: Rig) -> None:
+    await an_incident(rig)
+    remediation_id = await rig.propose(incident_key="problem-1")
+    assert (await rig.request("ole")).json()["remediation_id"] == remediation_id
+
+    await an_incident(rig, resolved=True)
+
+    assert await rig.state(remediation_id) == "rehearsing"
+
+
+async def test_an_incident_that_a_remedy_healed_did_not_resolve_by_itself(rig: Rig) -> None:
+    await rig.put_policy(policy("{name: go, effect: allow}", name="always"))
+    await an_incident(rig)
+    helped = await rig.propose(id="pro-1", incident_key="problem-1")
+    await rig.rehearse()
+    await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING)
+    waiting = await rig.propose(
+        id="pro-2", incident_key="problem-1", action=ScaleWorkload(replicas=4), proposed_at=rig.clock.now()
+    )
+
+    await an_incident(rig, resolved=True)
+
+    assert (await rig.show(waiting))["reason"] == f"the incident is resolved, after {helped}"
+
+
 # Approvals
 
 
@@ -246,11 +306,6 @@ async def test_whoever_requested_it_cannot_approve_it_even_as_admin(rig: Rig) ->
 
 async def test_joining_a_proposal_as_a_requester_costs_the_right_to_approve_it(rig: Rig) -> None:
     remediation_id, planned = await rig.awaiting(incident_key="problem-1")
-    report = {
-        "key": "problem-1", "reported_at": "2026-01-05T12:00:00Z",
-        "workload": {"cluster_id": CLUSTER, "namespace": "shop", "kind": "Deployment", "name": "web"},
-    }  # fmt: skip
-    await rig.as_("ai-engine").post("/api/v1/incidents/reports", json=report)
 
     joined = await rig.request("ada")
 

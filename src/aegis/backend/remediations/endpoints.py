@@ -54,6 +54,8 @@ class Request(_Body):
     name: Name
     action: Action
     reason: str = Field(min_length=1, max_length=1000)
+    incident_id: Name | None = None
+    """The incident it is for: it takes over cause and signals, and ends with it. For none of them, if not given."""
 
 
 class Consent(_Body):
@@ -199,7 +201,7 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         found = await ports.directory.find(workload)
         now = clock.now()
         async with database.transaction() as tx:
-            incident = await incident_repository.find_open(tx, found.owner.workload)
+            incident = await _named_incident(tx, asked.incident_id, principal)
             proposal = Proposal(
                 id=ports.ids.new("pro", now),
                 incident_key=incident.key if incident else f"request:{found.target.uid}",
@@ -215,6 +217,21 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
                 data_as_of=now,
             )
             return Accepted(remediation_id=await remediator.propose(tx, proposal, actor=principal.actor))
+
+    async def _named_incident(tx: Transaction, incident_id: str | None, principal: Principal) -> Incident | None:
+        if incident_id is None:
+            return None
+        found = await incident_repository.find(tx, incident_id)
+        if found is None or not principal.may(Permission.READ, found.workload.namespace):
+            raise NotFoundError(f"there is no incident {incident_id}", hint="`aegis incidents list` shows them.")
+        if found.resolved_at is not None:
+            raise ConflictError(
+                f"incident {incident_id} is resolved",
+                field="incident_id",
+                value=incident_id,
+                hint="A request without an incident stands by itself.",
+            )
+        return found
 
     @routes.get("/{remediation_id}")
     async def show(remediation_id: str, principal: Principal = access.anywhere(Permission.READ)) -> Remediation:

@@ -56,22 +56,28 @@ class Remediator:
     async def propose(self, tx: Transaction, proposal: Proposal, *, actor: str) -> str:
         """Remember a proposal; return the id of its remediation, which may be one that is under way.
 
-        The same incident, action and target is one remediation, however often it is proposed and by whomever;
-        whoever asked for it is among its requesters, and so cannot approve it.
+        The same incident, action and target is one remediation, however often it is proposed and by whomever; a person
+        joins whatever waits to be done to the target. Whoever asked is among its requesters, and so cannot approve it.
         """
+        is_person = not actor.startswith("service:")
         key = _dedupe_key(proposal)
-        await repository.lock_dedupe_key(tx, key)
-        over = _TRY_AGAIN if actor.startswith("service:") else CONCLUDED
+        await repository.lock_target(tx, proposal.target.uid)
+        over = CONCLUDED if is_person else _TRY_AGAIN
         same = await repository.find_same(tx, proposal_id=proposal.id, dedupe_key=key, unless=over)
-        if same is not None:
-            await self._join(tx, same, proposal, actor=actor)
-            return str(same.id)
-        return await self._add(tx, proposal, dedupe_key=key, actor=actor)
+        if same is None and is_person:
+            same = await repository.find_waiting(tx, action=proposal.action.kind, uid=proposal.target.uid)
+        if same is None:
+            return await self._add(tx, proposal, dedupe_key=key, actor=actor)
+        await self._join(tx, same, proposal, actor=actor, is_person=is_person)
+        return str(same.id)
 
-    async def _join(self, tx: Transaction, row: Any, proposal: Proposal, *, actor: str) -> None:
-        """Count whoever asks among the requesters; people, unlike the AI Engine, mean exactly what they ask for."""
+    async def _join(self, tx: Transaction, row: Any, proposal: Proposal, *, actor: str, is_person: bool) -> None:
+        """Count whoever asks among the requesters; people, unlike the AI Engine, mean exactly what they ask for.
+
+        What a person wants, too, ends with the incident that this person has named, or with none.
+        """
         under_way = Proposal.model_validate(row.proposal).action
-        if not actor.startswith("service:") and proposal.action != under_way:
+        if is_person and proposal.action != under_way:
             raise ConflictError(
                 f"{row.id} is under way on the same target, and would {_spelled(under_way)}",
                 field="action",
@@ -79,7 +85,8 @@ class Remediator:
                 hint=f"`aegis remediations show {row.id}` shows it; ask again when it is concluded.",
             )
         if actor not in row.requesters:
-            await repository.add_requester(tx, row.id, [*row.requesters, actor])
+            ends_with = proposal.incident_key if is_person else row.incident_key
+            await repository.add_requester(tx, row.id, [*row.requesters, actor], incident_key=ends_with)
             await self.trail.record(tx, actor=actor, event="remediation:requested", subject=row.id)
 
     async def _add(self, tx: Transaction, proposal: Proposal, *, dedupe_key: str, actor: str) -> str:
@@ -363,7 +370,14 @@ class Remediator:
         if incident is None or incident.resolved_at is None or incident.resolved_at < row.proposed_at:
             return
         await repository.withdraw_work(tx, row.id, at=self.ports.clock.now())
-        await self._move(tx, row, S.CANCELLED, actor=BACKEND, reason="the incident resolved by itself")
+        helper = await repository.find_helper(
+            tx,
+            incident_ids={incident.id, row.incident_id},
+            owner=Proposal.model_validate(row.proposal).owner.uid,
+            since=incident.opened_at,
+        )
+        why = "the incident resolved by itself" if helper is None else f"the incident is resolved, after {helper.id}"
+        await self._move(tx, row, S.CANCELLED, actor=BACKEND, reason=why)
 
     async def _report_silence(self) -> None:
         due = self.ports.clock.now() - self.ports.settings.silence_limit

@@ -9,8 +9,9 @@ from sqlalchemy import delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aegis.backend.remediations.lifecycle import CONCLUDABLE, CONCLUDED, FAILED, HELPED
+from aegis.backend.remediations.lifecycle import CONCLUDABLE, CONCLUDED, FAILED, HELPED, NOT_YET_ACTING
 from aegis.backend.remediations.tables import approvals, outcomes, remediations, work_items
+from aegis.contracts.actions import ActionKind
 from aegis.contracts.approvals import Approval
 from aegis.contracts.decisions import Decision
 from aegis.contracts.outcomes import Outcome
@@ -25,9 +26,9 @@ async def add(tx: AsyncConnection, row: dict[str, Any]) -> None:
     await tx.execute(insert(remediations).values(row))
 
 
-async def lock_dedupe_key(tx: AsyncConnection, dedupe_key: str) -> None:
-    """Let two proposals of the same thing in one after the other."""
-    await lock(tx, crc32(dedupe_key.encode()))
+async def lock_target(tx: AsyncConnection, uid: str) -> None:
+    """Let two proposals for the same target in one after the other."""
+    await lock(tx, crc32(f"target:{uid}".encode()))
 
 
 async def find_same(
@@ -44,9 +45,33 @@ async def find_same(
     return (await tx.execute(query)).first()
 
 
-async def add_requester(tx: AsyncConnection, remediation_id: str, requesters: Sequence[str]) -> None:
+async def find_waiting(tx: AsyncConnection, *, action: ActionKind, uid: str) -> Any | None:
+    """Return what is to be done to a target and is not begun yet, for whichever incident."""
+    proposed = remediations.c.proposal
+    query = select(remediations).where(
+        remediations.c.state.in_(NOT_YET_ACTING),
+        proposed["action"]["kind"].astext == action.value,
+        proposed["target"]["uid"].astext == uid,
+    )
+    return (await tx.execute(query.order_by(desc(remediations.c.proposed_at)).limit(1))).first()
+
+
+async def find_helper(tx: AsyncConnection, *, incident_ids: Collection[str], owner: str, since: datetime) -> Any | None:
+    """Return a remediation of these incidents, or of this owner, that was carried out since then and did no harm."""
+    query = select(remediations).where(
+        remediations.c.state.in_(HELPED | {RemediationState.SETTLING}),
+        remediations.c.updated_at >= since,
+        or_(remediations.c.incident_id.in_(incident_ids), remediations.c.proposal["owner"]["uid"].astext == owner),
+    )
+    return (await tx.execute(query.order_by(desc(remediations.c.updated_at)).limit(1))).first()
+
+
+async def add_requester(
+    tx: AsyncConnection, remediation_id: str, requesters: Sequence[str], *, incident_key: str
+) -> None:
+    """Note who wants it, too, and with which incident it ends."""
     query = update(remediations).where(remediations.c.id == remediation_id)
-    await tx.execute(query.values(requesters=list(requesters)))
+    await tx.execute(query.values(requesters=list(requesters), incident_key=incident_key))
 
 
 async def take(

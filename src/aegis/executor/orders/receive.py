@@ -76,4 +76,4 @@ class Receiver:
             return
         async with self.ports.database.transaction() as tx:
             for row in await repository.withdraw(tx, order_ids):
-                await self.recorder.move(tx, row, Stage.REFUSED, reason="withdrawn: the incident resolved by itself")
+                await self.recorder.move(tx, row, Stage.REFUSED, reason="withdrawn: the incident is resolved")
