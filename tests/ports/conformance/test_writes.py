@@ -165,14 +165,14 @@ async def test_a_json_patch_does_its_steps_in_order(cluster: Cluster) -> None:
         cluster, "configmaps", "settings",
         {"op": "test", "path": "/data/color", "value": "blue"},
         {"op": "replace", "path": "/data/color", "value": "red"},
-        {"op": "add", "path": "/metadata/annotations", "value": {"order.aegis.dev/order-1": "done"}},
+        {"op": "add", "path": "/metadata/annotations", "value": {"aegis.dev/order": "order-1"}},
         {"op": "test", "path": "/metadata/annotations/aegis.dev~1order", "value": "order-1"},
         {"op": "remove", "path": "/data/size"},
     )  # fmt: skip
 
     assert answer.code == 200
     assert answer.body["data"] == {"color": "red"}
-    assert answer.body["metadata"]["annotations"] == {"order.aegis.dev/order-1": "done"}
+    assert answer.body["metadata"]["annotations"] == {"aegis.dev/order": "order-1"}
 
 
 @pytest.mark.parametrize(
