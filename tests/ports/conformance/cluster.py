@@ -174,9 +174,15 @@ class Watched:
         event = json.loads(line)
         return event["type"], event["object"]
 
+    async def events(self) -> AsyncIterator[tuple[str, Object]]:
+        """Yield all that comes until the server ends it."""
+        async for line in self._lines:
+            if line:
+                event = json.loads(line)
+                yield event["type"], event["object"]
+
     async def rest(self) -> list[tuple[str, Object]]:
-        """Return all that comes until the server ends it."""
-        return [(event["type"], event["object"]) async for line in self._lines if line for event in [json.loads(line)]]
+        return [event async for event in self.events()]
 
 
 def connected(kubeconfig: Path, namespace: str, exercised: set[Request]) -> Cluster:

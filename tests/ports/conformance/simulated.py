@@ -19,7 +19,7 @@ from aegis.simulator.world.world import World
 
 RATE = 20.0
 """So many times as fast as ours time passes there: what real pods do in a minute is done in three seconds."""
-REMEMBERS = 400
+REMEMBERS = 250
 """Changes, for watches to go on from: few enough to be forgotten in a test."""
 _TOKEN = "the-administrator"
 _STARTS_WITHIN_S = 30

@@ -213,18 +213,18 @@ async def test_pods_are_found_by_where_they_run_and_how_they_are(cluster: Cluste
 
 async def test_logs_tell_of_this_life_and_of_the_last_one(cluster: Cluster) -> None:
     await cluster.create("pods", pod(EXIT_AT_START=3))
-    await cluster.seen("pods", "pod", lambda it: last_end(it) and waits_for(it) == "CrashLoopBackOff")
+    await cluster.seen("pods", "pod", lambda it: main_status(it).get("restartCount") and last_end(it))
     path = cluster.path("pods/log", "pod")
 
     now = await cluster.ask("GET", path, container="main")
     previous = await cluster.ask("GET", path, container="main", previous="true")
-    last_line = await cluster.ask("GET", path, tailLines=1)
+    last_line = await cluster.ask("GET", path, previous="true", tailLines=1)
 
-    for whole in (now, previous):
-        assert (whole.code, whole.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
-        assert "starting" in whole.body.splitlines()[0]
-        assert whole.body.splitlines()[-1].endswith("exited with 3")
-    assert last_line.body.splitlines() == now.body.splitlines()[-1:]
+    for log in (now, previous, last_line):
+        assert (log.code, log.headers["Content-Type"].partition(";")[0]) == (200, "text/plain")
+    assert "starting" in previous.body.splitlines()[0]
+    assert previous.body.splitlines()[-1].endswith("exited with 3")
+    assert last_line.body.splitlines() == previous.body.splitlines()[-1:]
 
 
 async def test_there_is_no_log_of_a_life_that_was_not(cluster: Cluster) -> None:

@@ -3,8 +3,8 @@
 from tests.ports.conformance.cluster import Cluster
 from tests.ports.conformance.manifests import Object, config_map
 
-CHANGES_AT_ONCE = 50
-FORGETS_WITHIN_S = 150
+CHANGES_AT_ONCE = 20
+FORGETS_WITHIN_S = 240
 OURS = {"fieldSelector": "metadata.name!=kube-root-ca.crt"}
 
 
@@ -65,11 +65,16 @@ async def test_a_watch_that_was_cut_goes_on_without_loss(cluster: Cluster) -> No
 
 async def test_a_bookmark_says_before_the_end_how_far_a_watch_is_and_it_goes_on_from_there(cluster: Cluster) -> None:
     made = await cluster.create("configmaps", config_map())
-    since = await version_of(cluster)
+    query = {"resourceVersion": await version_of(cluster), "allowWatchBookmarks": "true", "timeoutSeconds": 4}
 
-    query = {"resourceVersion": since, "allowWatchBookmarks": "true", "timeoutSeconds": 4}
-    async with cluster.watching("configmaps", **query, **OURS) as watched:
-        kind, bookmark = await watched.event()
+    async def bookmarks() -> list[tuple[str, Object]]:
+        # It is promised to nobody: a busy server may have none ready before the end.
+        async with cluster.watching("configmaps", **query, **OURS) as watched:
+            async for event in watched.events():
+                return [event]
+        return []
+
+    [(kind, bookmark)] = await cluster.until(bookmarks)
     await cluster.create("configmaps", config_map("new"))
     version = bookmark["metadata"]["resourceVersion"]
     async with cluster.watching("configmaps", resourceVersion=version, **OURS) as watched:
@@ -83,21 +88,21 @@ async def test_a_bookmark_says_before_the_end_how_far_a_watch_is_and_it_goes_on_
 
 
 async def test_a_watch_from_what_is_forgotten_ends_with_an_error_that_says_410(cluster: Cluster) -> None:
-    made = await cluster.create("configmaps", config_map())
-    since = made["metadata"]["resourceVersion"]
+    await cluster.create("configmaps", config_map())
+    oldest = (await cluster.get("namespaces", "default", namespace=""))["metadata"]["resourceVersion"]
 
     async def forgotten() -> list[tuple[str, Object]]:
         # A server keeps the latest changes, and those of the last minute or so: it takes many, and some time.
         for number in range(CHANGES_AT_ONCE):
             await cluster.patch("configmaps", "settings", {"data": {"number": str(number)}})
-        async with cluster.watching("configmaps", resourceVersion=since) as watched:
+        async with cluster.watching("configmaps", namespace="", resourceVersion=oldest) as watched:
             kind, thing = await watched.event()
             return [(kind, thing)] if kind == "ERROR" else []
 
     [(_, status)] = await cluster.until(forgotten, within_s=FORGETS_WITHIN_S)
 
     assert (status["kind"], status["code"], status["reason"]) == ("Status", 410, "Expired")
-    assert status["message"].startswith(f"too old resource version: {since} (")
+    assert status["message"].startswith(f"too old resource version: {oldest} (")
 
 
 async def test_what_stops_to_match_is_told_as_deleted_and_what_starts_to_as_added(cluster: Cluster) -> None:
