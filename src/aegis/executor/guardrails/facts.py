@@ -74,6 +74,16 @@ class Kill:
 
 
 @dataclass(frozen=True)
+class WholeRevision:
+    """A Deployment whose every pod is available and of one revision."""
+
+    owner_uid: str
+    template_hash: str
+    lives: str
+    """Its pods, and how often each of their containers was started: while it is the same, none has ended."""
+
+
+@dataclass(frozen=True)
 class Facts:
     """Everything a check or an action's planning may look at."""
 

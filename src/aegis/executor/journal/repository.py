@@ -1,24 +1,26 @@
 """The journal in PostgreSQL. A stage moves by compare-and-set only."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, delete, desc, func, or_, select, update
+from sqlalchemy import ColumnElement, and_, case, delete, desc, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.outcomes import Stage
-from aegis.executor.guardrails.facts import Kill
+from aegis.executor.guardrails.facts import Kill, WholeRevision
 from aegis.executor.guardrails.reservations import PastAction
-from aegis.executor.journal.tables import healthy_revisions, journal, kills, plans, readings, storms
+from aegis.executor.journal.tables import healthy_revisions, journal, kills, plans, readings, storms, whole_revisions
 from aegis.kit.database import lock
 
 RECEIVED = "received"
 """The stage of an order that nothing has been done about yet."""
 
 _RESERVATIONS = 7_232_003
+_WHOLE_REVISIONS = 7_232_004
 _WHOLE_CLUSTER = "cluster"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
 _HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
@@ -132,14 +134,27 @@ async def count_by_stage(tx: AsyncConnection) -> dict[str, int]:
     return {row[0]: row[1] for row in (await tx.execute(query)).all()}
 
 
-async def remember_healthy(tx: AsyncConnection, seen: Sequence[tuple[str, str]], *, at: datetime) -> None:
-    if not seen:
-        return
-    rows = [{"owner_uid": owner, "template_hash": template, "seen_at": at} for owner, template in seen]
-    statement = insert(healthy_revisions).values(rows)
+async def note_whole(
+    tx: AsyncConnection, seen: Sequence[WholeRevision], *, at: datetime, healthy_after: timedelta
+) -> None:
+    """Note what is whole now; what has been so for long enough, with the same lives, is known to be healthy."""
+    await lock(tx, _WHOLE_REVISIONS)
+    known = whole_revisions.c
+    if seen:
+        statement = insert(whole_revisions).values([{**asdict(one), "since": at, "seen_at": at} for one in seen])
+        new = statement.excluded
+        goes_on = and_(known.template_hash == new.template_hash, known.lives == new.lives, known.since <= at)
+        again = {
+            "template_hash": new.template_hash, "lives": new.lives, "seen_at": at,
+            "since": case((goes_on, known.since), else_=new.since),
+        }  # fmt: skip
+        await tx.execute(statement.on_conflict_do_update(index_elements=["owner_uid"], set_=again))
+    await tx.execute(delete(whole_revisions).where(known.seen_at != at))
+    lasting = select(known.owner_uid, known.template_hash, known.seen_at).where(known.since <= at - healthy_after)
+    remembered = insert(healthy_revisions).from_select(["owner_uid", "template_hash", "seen_at"], lasting)
     await tx.execute(
-        statement.on_conflict_do_update(
-            index_elements=["owner_uid", "template_hash"], set_={"seen_at": statement.excluded.seen_at}
+        remembered.on_conflict_do_update(
+            index_elements=["owner_uid", "template_hash"], set_={"seen_at": remembered.excluded.seen_at}
         )
     )
 
@@ -160,12 +175,12 @@ async def kills_seen(tx: AsyncConnection, pod_uids: Collection[str]) -> frozense
     return frozenset(Kill(row.pod_uid, row.container, row.at) for row in found)
 
 
-async def note_reading(tx: AsyncConnection, *, at: datetime, bad: bool) -> int:
-    """Remember when the whole cluster's health was read; return how many bad readings there were in a row."""
-    row = {"of": _WHOLE_CLUSTER, "at": at, "bad_in_a_row": int(bad)}
-    again = {"at": at, "bad_in_a_row": readings.c.bad_in_a_row + 1 if bad else 0}
+async def note_reading(tx: AsyncConnection, *, at: datetime, bad: bool) -> datetime | None:
+    """Remember when the whole cluster's health was read; return since when every reading was bad, if this one is."""
+    row = {"of": _WHOLE_CLUSTER, "at": at, "bad_since": at if bad else None}
+    again = {"at": at, "bad_since": func.least(readings.c.bad_since, at) if bad else None}
     noted = insert(readings).values(row).on_conflict_do_update(index_elements=["of"], set_=again)
-    return int((await tx.execute(noted.returning(readings.c.bad_in_a_row))).scalar_one())
+    return cast("datetime | None", (await tx.execute(noted.returning(readings.c.bad_since))).scalar_one())
 
 
 async def last_reading(tx: AsyncConnection) -> datetime | None:

@@ -54,6 +54,16 @@ healthy_revisions = Table(
     Column("seen_at", Moment, nullable=False),
 )
 
+whole_revisions = Table(
+    "whole_revisions",
+    metadata,
+    Column("owner_uid", Text, primary_key=True),
+    Column("template_hash", Text, nullable=False),
+    Column("lives", Text, nullable=False),
+    Column("since", Moment, nullable=False),
+    Column("seen_at", Moment, nullable=False),
+)
+
 kills = Table(
     "kills",
     metadata,
@@ -75,7 +85,7 @@ readings = Table(
     metadata,
     Column("of", Text, primary_key=True),
     Column("at", Moment, nullable=False),
-    Column("bad_in_a_row", Integer, nullable=False),
+    Column("bad_since", Moment, nullable=True),
 )
 
 outbox = outbox_table(metadata)

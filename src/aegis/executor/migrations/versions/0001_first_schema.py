@@ -93,7 +93,7 @@ def _tables() -> None:
         "readings",
         sa.Column("of", sa.Text(), nullable=False),
         sa.Column("at", sa.DateTime(timezone=True), nullable=False),
-        sa.Column("bad_in_a_row", sa.Integer(), nullable=False),
+        sa.Column("bad_since", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("of"),
     )
     op.create_table(
@@ -102,4 +102,13 @@ def _tables() -> None:
         sa.Column("last_bad_at", sa.DateTime(timezone=True), nullable=False),
         sa.Column("ended_at", sa.DateTime(timezone=True), nullable=True),
         sa.PrimaryKeyConstraint("since"),
+    )
+    op.create_table(
+        "whole_revisions",
+        sa.Column("owner_uid", sa.Text(), nullable=False),
+        sa.Column("template_hash", sa.Text(), nullable=False),
+        sa.Column("lives", sa.Text(), nullable=False),
+        sa.Column("since", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("seen_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("owner_uid"),
     )
