@@ -114,8 +114,10 @@ class Executor:
     async def step(self) -> None:
         """Take every order that is due one step further, then report; one that fails keeps no other from its turn."""
         failed: list[Exception] = []
+        now = self._ports.clock.now()
         async with self._ports.database.transaction() as tx:
-            is_any_due = await repository.is_any_due(tx, now=self._ports.clock.now())
+            await repository.believe_clock(tx, now=now, longest_wait=self._ports.settings.longest_wait)
+            is_any_due = await repository.is_any_due(tx, now=now)
         if is_any_due:
             failed += await self._each_due((repository.RECEIVED, Stage.BLOCKED), self._begin)
             failed += await self._each_due((Stage.ACTING,), self._reconcile)

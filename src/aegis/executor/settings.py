@@ -94,6 +94,16 @@ class ExecutorSettings(BaseSettings):
     claim_lifetime: timedelta = timedelta(seconds=60)
     """After this, another replica takes over what a dead one left."""
 
+    @property
+    def held_interval(self) -> timedelta:
+        """How often what is held is looked at."""
+        return 6 * self.look_interval
+
+    @property
+    def longest_wait(self) -> timedelta:
+        """After so long at the latest everything that is under way is looked at again."""
+        return max(self.claim_lifetime, self.held_interval)
+
     @model_validator(mode="after")
     def _is_usable(self) -> Self:
         if self.environment == "production":

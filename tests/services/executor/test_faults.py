@@ -193,6 +193,70 @@ async def test_a_gap_between_two_good_looks_is_no_time_of_health(rig: Rig, gap: 
     assert rig.said(order).stage is Stage.KEPT
 
 
+async def test_a_clock_that_goes_back_keeps_no_undo_waiting(rig: Rig) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
+
+    await rig.pass_time(hours=-2)
+    await rig.look_for(seconds=90)
+
+    assert rig.said(order).stage is Stage.UNDONE
+
+
+async def test_a_clock_that_goes_back_starts_the_settling_window_anew(rig: Rig) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
+    rig.roll_out()
+    await rig.look_for(seconds=50)
+
+    await rig.pass_time(hours=-2)
+    await rig.look_for(seconds=60)
+    assert rig.said(order).stage is Stage.SETTLING
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.KEPT
+
+
+async def test_a_clock_that_goes_back_makes_no_lease_longer_than_its_maximum_from_then(rig: Rig) -> None:
+    proposal = rig.proposal(ScaleWorkload(replicas=5))
+    order = rig.order(proposal, await rig.plan(proposal))
+    rig.verifier.says, rig.verifier.says_of_release = Judgement.BETTER, Judgement.NOT_YET
+    await rig.give(order)
+    rig.roll_out()
+    await rig.look_for(seconds=90)
+    assert rig.said(order).stage is Stage.HELD
+
+    await rig.pass_time(hours=-2)
+    await rig.executor.step()
+    await rig.pass_time(minutes=60)
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.RELEASED
+
+
+async def test_a_clock_that_goes_back_lets_no_order_wait_longer_than_any_does(rig: Rig) -> None:
+    order = await one_that_waits(rig)
+
+    await rig.pass_time(hours=-2)
+    await rig.executor.step()
+    await rig.pass_time(minutes=15)
+    await rig.executor.step()
+
+    assert rig.said(order).stage is Stage.EXPIRED
+
+
+async def test_a_clock_that_goes_back_lets_an_owner_rest_for_the_cooldown_and_no_longer(rig: Rig) -> None:
+    await rig.remember(1, owner_uid=rig.ref().uid, minutes_ago=10)
+    await rig.pass_time(hours=-2)
+    order = await an_order(rig)
+
+    await rig.give(order)
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (Stage.BLOCKED, "cooldown")
+    rig.verifier.says = Judgement.NOT_YET
+    await rig.pass_time(minutes=5)
+    await rig.executor.step()
+
+    assert rig.said(order).stage is Stage.SETTLING
+
+
 async def test_a_withdrawn_order_is_not_begun(rig: Rig) -> None:
     order = await one_that_waits(rig)
     rig.backend.paused = False

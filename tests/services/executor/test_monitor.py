@@ -106,6 +106,21 @@ async def test_two_bad_readings_in_a_row_are_a_storm(stricken: Rig) -> None:
     assert await is_storm(stricken)
 
 
+async def test_a_storm_is_over_after_its_quiet_time_where_the_clock_has_gone_back_too(stricken: Rig) -> None:
+    await readings(stricken, 2)
+    for number in range(6):
+        stricken.store.delete(DEPLOYMENTS, "shop", f"ill-{number}")
+    stricken.store.collect_garbage()
+    await stricken.clock.advance(timedelta(hours=-2))
+    await readings(stricken, 1)
+    assert await is_storm(stricken)
+
+    await stricken.clock.advance(timedelta(minutes=5))
+    await readings(stricken, 1)
+
+    assert not await is_storm(stricken)
+
+
 async def test_what_several_replicas_read_at_one_moment_is_one_reading(stricken: Rig) -> None:
     for replica in [stricken.executor, Executor(stricken.ports), Executor(stricken.ports)]:
         await replica.monitor()

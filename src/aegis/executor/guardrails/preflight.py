@@ -65,7 +65,7 @@ def before_raising_memory(proposal: Proposal, facts: Facts) -> No | None:
     assert isinstance(proposal.action, RaiseMemory)
     container = proposal.action.container
     kills = kills_shown(facts.pods) | facts.kills_seen
-    of_late = [one for one in kills if one.container == container and facts.now - one.at <= OOM_WINDOW]
+    of_late = [one for one in kills if one.container == container and abs(facts.now - one.at) <= OOM_WINDOW]
     if len(of_late) < OOM_KILLS_NEEDED:
         return refused(
             f"container {container} is known to be OOM-killed {len(of_late)} times in {OOM_WINDOW}, not twice"

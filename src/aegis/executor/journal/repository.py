@@ -5,7 +5,7 @@ from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any, cast
 
-from sqlalchemy import ColumnElement, and_, case, delete, desc, func, or_, select, update
+from sqlalchemy import Column, ColumnElement, and_, case, delete, desc, func, literal, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -13,14 +13,27 @@ from aegis.contracts.actions import ActionKind
 from aegis.contracts.outcomes import Stage
 from aegis.executor.guardrails.facts import Kill, WholeRevision
 from aegis.executor.guardrails.reservations import PastAction
-from aegis.executor.journal.tables import healthy_revisions, journal, kills, plans, readings, storms, whole_revisions
+from aegis.executor.journal.tables import (
+    Moment,
+    healthy_revisions,
+    journal,
+    kills,
+    plans,
+    readings,
+    storms,
+    whole_revisions,
+)
 from aegis.kit.database import lock
 
 RECEIVED = "received"
 """The stage of an order that nothing has been done about yet."""
+LONGEST_ORDER = timedelta(minutes=15)
+"""No order waits longer than this here, whatever it says of itself."""
 
 _RESERVATIONS = 7_232_003
 _WHOLE_REVISIONS = 7_232_004
+_SKEW = timedelta(seconds=5)
+"""By so little the clocks of replicas may differ."""
 _WHOLE_CLUSTER = "cluster"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
 _HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
@@ -45,9 +58,38 @@ async def find(tx: AsyncConnection, order_id: str) -> Any | None:
     return (await tx.execute(select(journal).where(journal.c.order_id == order_id))).first()
 
 
+async def believe_clock(tx: AsyncConnection, *, now: datetime, longest_wait: timedelta) -> None:
+    """Where the clock has gone back, bring what it would have to reach again back with it.
+
+    What was done later than now counts as done now, and nothing is waited for longer than it ever is: or an undo would
+    wait for as long as the clock was ahead.
+    """
+    row, latest, last_order = journal.c, now + longest_wait, now + LONGEST_ORDER
+    later: dict[Column[datetime], tuple[datetime, datetime | None]] = {
+        row.look_at: (latest, now),
+        row.claimed_until: (latest, latest),
+        row.expires_at: (last_order, last_order),
+        row.acted_at: (now, now),
+        row.undo_since: (now, now),
+        row.well_since: (now, None),  # nobody knows what happened in the gap
+    }
+    is_ahead = or_(*(column > most + _SKEW for column, (most, _) in later.items()))
+    if (await tx.execute(select(row.order_id).where(is_ahead).limit(1))).first() is None:
+        return
+    values = {
+        column.name: case((column > most, literal(instead, Moment)), else_=column)
+        for column, (most, instead) in later.items()
+    }
+    ahead = row.acted_at - literal(now, Moment)
+    lease_until = case((row.acted_at > now, row.lease_until - ahead), else_=row.lease_until)
+    await tx.execute(update(journal).where(is_ahead).values(**values, lease_until=lease_until))
+
+
 def _is_due(now: datetime) -> ColumnElement[bool]:
     free = or_(journal.c.claimed_until.is_(None), journal.c.claimed_until <= now)
-    return and_(journal.c.look_at <= now, free, journal.c.concluded.is_(False))
+    # What is held without an end waits for a person.
+    waits_for_us = or_(journal.c.stage != Stage.HELD, journal.c.lease_until.is_not(None))
+    return and_(journal.c.look_at <= now, free, waits_for_us, journal.c.concluded.is_(False))
 
 
 async def is_any_due(tx: AsyncConnection, *, now: datetime) -> bool:

@@ -46,7 +46,8 @@ class Monitor:
             await repository.lock_reservations(tx)
             bad_since = await repository.note_reading(tx, at=now, bad=bad)
             storm = await repository.current_storm(tx)
-            if bad and storm is not None:
+            # A clock that has gone back would make a storm last until it has caught up.
+            if storm is not None and (bad or storm.last_bad_at > now):
                 await repository.prolong_storm(tx, storm.since, at=now)
             elif bad_since is not None and now - bad_since >= settings.monitor_interval:
                 # One bad reading may be a moment, and so may those of several replicas at that moment.

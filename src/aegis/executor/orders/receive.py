@@ -3,7 +3,7 @@
 import logging
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pydantic import ValidationError
 
@@ -18,13 +18,11 @@ from aegis.executor.ports import ExecutorPorts
 log = logging.getLogger(__name__)
 
 AUDIENCE = "executor"
-LONGEST_ORDER = timedelta(minutes=15)
-"""No order waits longer than this here, whatever it says of itself."""
 
 
 def waits_until(order: Order, *, now: datetime) -> datetime:
     """Return when an order that has come just now expires."""
-    return min(order.expires_at, now + LONGEST_ORDER)
+    return min(order.expires_at, now + repository.LONGEST_ORDER)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """After the write: look until it is kept, held or to be taken back; give held changes back when their time comes."""
 
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from aegis.contracts.orders import Order
@@ -16,8 +15,6 @@ from aegis.executor.orders.undo import Undoer
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
 
-FOREVER = timedelta(days=36500)
-"""A person concludes it."""
 LOOKS_MISSED = 6
 """A look that comes so many intervals after it was due (the clock jumped, or nobody ran) begins the window anew."""
 
@@ -47,8 +44,6 @@ class Settler:
 
     async def look_at_held(self, row: Any, plan: KeptPlan) -> None:
         """Give a temporary change back when what made it necessary has gone, or its time is over."""
-        if row.lease_until is None:
-            return
         order = Order.model_validate_json(row.order)
         if self.ports.clock.now() >= row.lease_until:
             await self.undoer.start(row, because="its longest time is over", ends_in=Stage.RELEASED)
@@ -59,7 +54,7 @@ class Settler:
             await self.undoer.start(row, because=why, ends_in=Stage.RELEASED, verification=verification)
             return
         async with self.ports.database.transaction() as tx:
-            await self.recorder.look_again(tx, row, after=6 * self.ports.settings.look_interval)
+            await self.recorder.look_again(tx, row, after=self.ports.settings.held_interval)
 
     async def _follow(self, row: Any, plan: KeptPlan, verdict: Verdict, verification: Verification | None) -> None:
         match verdict.follow:
@@ -82,7 +77,8 @@ class Settler:
                     lease_until=row.acted_at + plan.shown.lease.maximum, look_in=self.ports.settings.look_interval,
                 )  # fmt: skip
             case Follow.HOLD_AND_PAGE:
-                await self._move(row, Stage.HELD, verdict.reason, verification, escalate=True, look_in=FOREVER)
+                # Without an end: a person concludes it.
+                await self._move(row, Stage.HELD, verdict.reason, verification, escalate=True)
             case Follow.ESCALATE:
                 await self._move(row, Stage.ESCALATED, verdict.reason, verification, escalate=True)
 

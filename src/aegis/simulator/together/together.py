@@ -76,6 +76,7 @@ _WORK = {
             OR EXISTS (SELECT FROM work_items WHERE withdrawn_at > $1 - interval '15 s') AS fetch""",
     "executor": """
         SELECT EXISTS (SELECT FROM journal WHERE NOT concluded AND look_at <= $1
+                       AND (stage <> 'held' OR lease_until IS NOT NULL)
                        AND (claimed_until IS NULL OR claimed_until <= $1))
             OR EXISTS (SELECT FROM outbox) AS step,
         EXISTS (SELECT FROM journal WHERE NOT concluded) AS monitor""",
