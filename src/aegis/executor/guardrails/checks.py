@@ -26,8 +26,8 @@ from aegis.executor.guardrails.facts import (
     matches_any,
     namespace_of,
 )
+from aegis.executor.guardrails.headroom import nodes_have_room, quota_shortage
 from aegis.executor.guardrails.ownership import autoscaler_of, git_owner, unknown_controller
-from aegis.executor.guardrails.quantities import number_of
 from aegis.kit.selectors import selects
 from aegis.kit.signing import PublicKey
 
@@ -283,12 +283,12 @@ def quota_and_nodes_have_room(proposal: Proposal, facts: Facts) -> No | None:
     if not isinstance(proposal.action, ScaleWorkload) or facts.owner is None:
         return None
     added = proposal.action.replicas - facts.owner["spec"].get("replicas", 1)
-    requests = _requests(facts.owner["spec"]["template"]["spec"])
+    pod_spec = facts.owner["spec"]["template"]["spec"]
     for quota in facts.quotas:
-        short = _quota_shortage(quota, requests, added)
+        short = quota_shortage(quota, pod_spec, added)
         if short is not None:
             return refused(f"ResourceQuota {quota['metadata']['name']} has no room for {added} more pods: {short}")
-    if facts.nodes and not _fits(facts, requests, added):
+    if facts.nodes and not nodes_have_room(facts, pod_spec, added):
         return refused(f"no nodes have room for {added} more pods of {proposal.owner}")
     return None
 
@@ -325,57 +325,6 @@ def _too_many(at_once: int, *, healthy: int, wanted: int, limits: Limits) -> str
     if wanted > 1 and left < limits.healthy_minimum * healthy:
         return f"only {left} of {healthy} healthy pods would be left"
     return None
-
-
-def _requests(pod_spec: Object) -> dict[str, float]:
-    total: dict[str, float] = {"cpu": 0.0, "memory": 0.0}
-    for container in pod_spec["containers"]:
-        resources = container.get("resources") or {}
-        asked = {**(resources.get("limits") or {}), **(resources.get("requests") or {})}
-        for name in total:
-            total[name] += number_of(asked.get(name, 0))
-    return total
-
-
-def _quota_shortage(quota: Object, requests: dict[str, float], added: int) -> str | None:
-    status = quota.get("status") or {}
-    hard, used = status.get("hard") or quota["spec"].get("hard") or {}, status.get("used") or {}
-    needs = {
-        "pods": added, "count/pods": added, "cpu": added * requests["cpu"], "requests.cpu": added * requests["cpu"],
-        "memory": added * requests["memory"], "requests.memory": added * requests["memory"],
-    }  # fmt: skip
-    for name, need in needs.items():
-        if name in hard and number_of(used.get(name, 0)) + need > number_of(hard[name]):
-            return f"{name} {used.get(name, 0)} of {hard[name]}"
-    return None
-
-
-def _fits(facts: Facts, requests: dict[str, float], added: int) -> bool:
-    return sum(_room(node, facts, requests) for node in facts.nodes) >= added
-
-
-def _room(node: Object, facts: Facts, requests: dict[str, float]) -> int:
-    """Return how many such pods a node has room for."""
-    if node["spec"].get("unschedulable") or not _is_node_ready(node):
-        return 0
-    free = {name: number_of(node["status"]["allocatable"].get(name, 0)) for name in ("cpu", "memory")}
-    slots = int(number_of(node["status"]["allocatable"].get("pods", 110)))
-    for pod in facts.node_pods:
-        if pod["spec"].get("nodeName") == node["metadata"]["name"] and not _is_over(pod):
-            slots -= 1
-            for name, amount in _requests(pod["spec"]).items():
-                free[name] -= amount
-    rooms = [int(free[name] / amount) for name, amount in requests.items() if amount > 0]
-    return max(0, min([slots, *rooms]))
-
-
-def _is_node_ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
-
-
-def _is_over(pod: Object) -> bool:
-    return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
 Check = Callable[[Proposal, Facts], No | None]

@@ -134,6 +134,11 @@ def is_ready(pod: Object) -> bool:
     return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
 
 
+def is_node_ready(node: Object) -> bool:
+    conditions = node.get("status", {}).get("conditions") or []
+    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
+
+
 def template_hash(thing: Object) -> str:
     return str((thing["metadata"].get("labels") or {}).get("pod-template-hash", ""))
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from aegis.executor.guardrails.facts import Object, is_ready
+from aegis.executor.guardrails.facts import Object, is_node_ready, is_ready
 from aegis.kit.selectors import selects
 
 
@@ -20,7 +20,7 @@ class Reading:
 
 def read_health(workloads: Sequence[Object], pods: Sequence[Object], nodes: Sequence[Object]) -> Reading:
     """Count unhealthy workloads; those that are so only through one lost node count as one."""
-    lost = {node["metadata"]["name"] for node in nodes if not _is_node_ready(node)}
+    lost = {node["metadata"]["name"] for node in nodes if not is_node_ready(node)}
     by_namespace: dict[str, list[Object]] = {}
     for pod in pods:
         by_namespace.setdefault(pod["metadata"]["namespace"], []).append(pod)
@@ -63,8 +63,3 @@ def _one_lost_node(pods: Sequence[Object], lost: set[str]) -> str | None:
 
 def _name(workload: Object) -> str:
     return f"{workload['metadata']['namespace']}/{workload['kind']}/{workload['metadata']['name']}"
-
-
-def _is_node_ready(node: Object) -> bool:
-    conditions = node.get("status", {}).get("conditions") or []
-    return any(item["type"] == "Ready" and item["status"] == "True" for item in conditions)
