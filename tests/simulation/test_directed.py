@@ -56,9 +56,9 @@ def away(kind: str, *, for_s: float, tick_s: float = 400.0) -> Act:
     return act
 
 
-def passing(seconds: float) -> Act:
+def passing(seconds: float, *, tick_s: float = 5.0) -> Act:
     async def act(run: Together) -> None:
-        await run.run(seconds)
+        await run.run(seconds, tick_s=tick_s)
 
     return act
 
@@ -158,6 +158,7 @@ TO_ORDERED = (*TO_DECIDING, "backend.step")
 TO_BLOCKED = (*TO_ORDERED, "executor.fetch", "executor.step")
 SCALE = does(propose("@entry", SCALE_OUT))
 PAUSE, RESUME = does(say("ole", "pause")), does(say("ada", "resume"))
+AFTER_THE_COOLDOWN = passing(300, tick_s=60)
 FOR_THE_ALERT = (alert_fires, proposed_for_the_alert)
 
 
@@ -167,6 +168,10 @@ def _quiet(**given: Any) -> Callable[[], Schedule]:
 
 def _hopeless() -> Schedule:
     return hopeless(schedule(22))
+
+
+def _hopeless_while_paused() -> Schedule:
+    return hopeless(schedule(28).at(6, say("ole", "pause")))
 
 
 def _in_approve_mode() -> Schedule:
@@ -212,7 +217,7 @@ CASES = (
     _case("transitions: ordered→expired", _quiet(), SCALE, turns(*TO_ORDERED, "executor.fetch"),
           away("executor", for_s=660)),
     _case("transitions: ordered→escalated", _quiet(), SCALE, turns(*TO_ORDERED), away("executor", for_s=2000)),
-    _case("transitions: blocked→expired", _quiet(), SCALE, PAUSE, over(), RESUME),
+    _case("transitions: blocked→expired", _hopeless_while_paused, over(), RESUME),
     _case("transitions: blocked→escalated", _quiet(), SCALE, PAUSE, turns(*TO_BLOCKED), away("executor", for_s=2000)),
     _case("transitions: acting→escalated", _quiet(), at_the_write(_answers_get_lost), SCALE, turns(*TO_BLOCKED),
           away("executor", for_s=2000), _answers_come_again),
@@ -251,7 +256,8 @@ CASES = (
           does(propose("@entry", RESTART))),
     _case("guardrails: owner_lock", _quiet(), SCALE, until(S.SETTLING), does(propose("@entry", RESTART)), passing(10)),
     _case("guardrails: has_not_failed_before", _quiet(),
-          *(act for count in range(1, 5) for act in (does(propose("@entry", RESTART)), over(proposals=count)))),
+          *(act for count in range(1, 5) for act in (does(propose("@entry", RESTART)), over(proposals=count),
+          AFTER_THE_COOLDOWN))),
     _case("guardrails: budget", _quiet(workloads=6), *(does(propose(f"shop/{name}", RESTART)) for name in
           ("web", "cart", "search", "orders", "payments", "profile"))),
     # Actions
