@@ -118,4 +118,5 @@ async def test_an_autoscaler_without_a_target_says_so(cluster: Cluster) -> None:
 
     able = condition(found, "AbleToScale")
     assert (able["status"], able["reason"]) == ("False", "FailedGetScale")
-    assert 'deployments.apps "nope" not found' in able["message"]
+    assert able["message"].startswith("the HPA controller was unable to get the target's current scale: deployments")
+    assert able["message"].endswith('"nope" not found')
