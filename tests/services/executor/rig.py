@@ -323,8 +323,8 @@ class Rig:
             "order_id": f"past-{number}", "remediation_id": f"rem-past-{number}", "plan_hash": "-", "concerns": None,
             "owner_uid": owner_uid, "action": action, "spec_hash": spec_hash(self.find(DEPLOYMENTS, "web")),
             "order": b"", "stage": stage, "received_at": at, "expires_at": at, "acted_at": at,
-            # Nobody looks at it again while the test lasts.
-            "look_at": self.clock.now() + timedelta(days=1),
+            # Another replica is at it.
+            "look_at": at, "claimed_until": self.clock.now() + timedelta(minutes=1),
             "worse_looks": 0, "reports": 0, "concluded": stage not in (Stage.SETTLING, Stage.ACTING),
         }  # fmt: skip
         async with self.database.transaction() as tx:
