@@ -9,6 +9,7 @@ from typing import Any, Self
 import httpx
 import orjson
 
+from aegis.cli.files import told
 from aegis.cli.settings import CliSettings
 from aegis.kit.errors import (
     AegisError,
@@ -149,19 +150,22 @@ def lines(path: str) -> Iterator[bytes]:
 def remembered(home: Path) -> Session | None:
     try:
         return Session(**orjson.loads((home / "session.json").read_bytes()))
-    except (OSError, orjson.JSONDecodeError, TypeError):
+    except (OSError, ValueError, TypeError):
         return None
 
 
 def remember(session: Session, home: Path) -> None:
-    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     file = home / "session.json"
-    file.touch(mode=0o600)
-    file.write_bytes(orjson.dumps({"url": session.url, "token": session.token}))
+    with told(file, "write", "AEGIS_HOME"):
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.touch(mode=0o600)
+        file.write_bytes(orjson.dumps({"url": session.url, "token": session.token}))
 
 
 def forget(home: Path) -> None:
-    (home / "session.json").unlink(missing_ok=True)
+    file = home / "session.json"
+    with told(file, "remove", "AEGIS_HOME"):
+        file.unlink(missing_ok=True)
 
 
 def log_in(url: str, name: str, password: str) -> Session:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from aegis.cli.files import read_text, told
 from aegis.cli.output import Format, Output, print_json, say
 from aegis.cli.platform.secrets import random_key
 from aegis.kit.errors import ConflictError, InvalidError
@@ -23,9 +24,10 @@ def new(person: Person, file: KeyFile, output: Output = Format.TABLE) -> None:
     """Make a key, and say what the cluster has to know of it."""
     key = random_key()
     try:
-        # Readable by nobody else from its first moment on; a key that is there is never overwritten.
-        file.touch(mode=0o600, exist_ok=False)
-        file.write_text(f"{key}\n")
+        with told(file, "write", "file"):
+            # Readable by nobody else from its first moment on; a key that is there is never overwritten.
+            file.touch(mode=0o600, exist_ok=False)
+            file.write_text(f"{key}\n")
     except FileExistsError:
         raise ConflictError(
             f"there is a file {file} already",
@@ -33,8 +35,6 @@ def new(person: Person, file: KeyFile, output: Output = Format.TABLE) -> None:
             value=str(file),
             hint="`aegis approver-keys show` says what the cluster has to know of a key.",
         ) from None
-    except OSError as error:
-        raise InvalidError(f"cannot write {file}: {error.strerror}", field="file", value=str(file)) from error
     _tell(person, PrivateKey.from_text(key), output)
 
 
@@ -46,10 +46,8 @@ def show(person: Person, file: KeyFile, output: Output = Format.TABLE) -> None:
 
 def read_key(file: Path) -> PrivateKey:
     """Return the private key in a file, unless others can read it too."""
-    try:
-        mode, text = file.stat().st_mode, file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"cannot read {file}: {error}", field="key", value=str(file)) from error
+    text = read_text(file, "key")
+    mode = file.stat().st_mode
     if mode & _OTHERS:
         raise InvalidError(
             f"others can read {file}", field="key", value=str(file), hint=f"`chmod 600 {file}`, or make a new one."

@@ -1,6 +1,5 @@
 """The commands of `aegis audit`."""
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from aegis.cli import api
+from aegis.cli.files import told
 from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, not_countersigned
 from aegis.kit.errors import ConflictError, InvalidError
@@ -35,13 +35,10 @@ def list_(
 def export(file: Annotated[Path, typer.Argument(help="Where to write it, one JSON object a line.")]) -> None:
     """Write the whole trail to a file that `aegis audit verify` checks."""
     count = 0
-    try:
-        with file.open("wb") as out:
-            for line in api.lines("/api/v1/audit/export"):
-                out.write(line + b"\n")
-                count += 1
-    except OSError as error:
-        raise InvalidError(f"cannot write {file}: {error.strerror}", field="file", value=str(file)) from error
+    with told(file, "write", "file"), file.open("wb") as out:
+        for line in api.lines("/api/v1/audit/export"):
+            out.write(line + b"\n")
+            count += 1
     say(f"{count} lines are in {file}")
 
 
@@ -114,7 +111,9 @@ def _head(text: str) -> Head:
 def read_export(file: Path) -> tuple[list[AuditEntry], list[Checkpoint]]:
     """Return the entries and checkpoints of an export; InvalidError names the line that is neither."""
     entries, checkpoints = [], []
-    for number, line in enumerate(_lines(file), start=1):
+    with told(file, "read", "file"):
+        lines = file.read_bytes().splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             match orjson.loads(line):
                 case {"entry": entry}:
@@ -132,13 +131,6 @@ def read_export(file: Path) -> tuple[list[AuditEntry], list[Checkpoint]]:
 def _first_of(error: ValidationError) -> str:
     first = mistake_of(error.errors()[0])
     return f"{first.field} {first.message}"
-
-
-def _lines(file: Path) -> Iterable[bytes]:
-    try:
-        return file.read_bytes().splitlines()
-    except OSError as error:
-        raise InvalidError(f"cannot read {file}: {error.strerror}", field="file", value=str(file)) from error
 
 
 def read_key(text: str, option: str) -> PublicKey:

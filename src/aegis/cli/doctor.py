@@ -16,11 +16,11 @@ import typer
 from aegis.catalogue import rbac
 from aegis.cli import rights
 from aegis.cli.api import Api, Session, remembered
-from aegis.cli.output import Format, Output, print_rows
+from aegis.cli.output import Format, Output, errors, print_rows
 from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
 from aegis.cli.settings import CliSettings
 from aegis.clients.kubernetes import connect
-from aegis.kit.errors import AegisError
+from aegis.kit.errors import AegisError, UpstreamError
 
 OLDEST_PYTHON = (3, 11)
 PORTS = {3000: "Backend", 8000: "AI Engine", 4000: "Executor"}
@@ -62,6 +62,22 @@ def doctor(
     print_rows(rows, columns=("check", "result", "found", "hint"), output=output, empty="")
     if not all(one.ok for one in findings):
         raise typer.Exit(1)
+
+
+async def refuse_unusable(kubeconfig: Path) -> None:
+    """Raise UpstreamError unless the API server answers each service, and knows who it is."""
+    for service, rules in rbac.RULES_OF.items():
+        file = kubeconfig_of(service, kubeconfig)
+        try:
+            async with connect(str(file)) as http:
+                lacking = await rights.missing(http, rights.needed(rules(), ()))
+        except UpstreamError as error:
+            raise UpstreamError(
+                f"{file}: {error.message}", hint=f"`kubectl --kubeconfig {file} get namespaces` should work."
+            ) from error
+        if lacking:
+            told = f"{service} lacks {len(lacking)} rights; `aegis doctor --kubeconfig {kubeconfig}` names them"
+            errors.print(told, highlight=False, soft_wrap=True)
 
 
 def _python() -> list[Finding]:

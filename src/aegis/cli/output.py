@@ -76,7 +76,8 @@ def print_one(row: dict[str, Any], *, fields: Sequence[str], output: Format) -> 
     for field in fields:
         value = row.get(field)
         if value not in (None, "", [], {}):
-            console.print(f"[bold]{field.replace('_', ' '):<{width}}[/bold]  {escape(_cell(value))}", highlight=False)
+            shown = _cell(value).replace("\n", "\n" + " " * (width + 2))
+            console.print(f"[bold]{field.replace('_', ' '):<{width}}[/bold]  {escape(shown)}", highlight=False)
 
 
 def _cell(value: Any) -> str:

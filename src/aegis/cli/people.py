@@ -36,10 +36,10 @@ def add(
 
 @app.command()
 def grant(name: str, role: Role, namespace: Namespaces = None) -> None:
-    """Give a person one more role."""
+    """Give a person one more role. Ends their sessions: they log in again."""
     known = next((person for person in api.get("/api/v1/people") if person["name"] == name), None)
     if known is None:
         raise NotFoundError(f"there is no person {name}", hint="`aegis people list` shows them; `aegis people add`.")
     added = {"role": role, "namespaces": namespace or ["*"]}
     api.patch(f"/api/v1/people/{name}", {"grants": [*known["grants"], added]})
-    say(f"{name} is {role} in {', '.join(added['namespaces'])} now, too")
+    say(f"{name} is {role} in {', '.join(added['namespaces'])} now, too, and has to log in again")

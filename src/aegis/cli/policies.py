@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from aegis.cli import api
+from aegis.cli.files import read_text
 from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.kit.errors import InvalidError
 from aegis.policy.rules import Policy, parse_policy
@@ -30,7 +31,7 @@ def list_(output: Output = Format.TABLE) -> None:
 @app.command()
 def test(file: PolicyFile, output: Output = Format.TABLE) -> None:
     """Check a policy, here and now, without saving it."""
-    policy = _parsed(_read(file), file)
+    policy = _parsed(read_text(file), file)
     rules = [
         {
             "rule": rule.name,
@@ -46,7 +47,7 @@ def test(file: PolicyFile, output: Output = Format.TABLE) -> None:
 @app.command()
 def save(file: PolicyFile) -> None:
     """Put a policy in force; the version before stays readable."""
-    source = _read(file)
+    source = read_text(file)
     name = _parsed(source, file).name
     answer = api.put(f"/api/v1/policies/{name}", {"source": source})
     say(f"policy {name} is in force as version {answer['version']}")
@@ -71,13 +72,6 @@ def explain(remediation_id: str, output: Output = Format.TABLE) -> None:
         say(f"{decision['effect']} by {decision['rule'] or 'silence'}: {'; '.join(decision['reasons'])}")
     columns = ("rule", "effect", "condition", "came_out", "counts", "because")
     print_rows(answer["rules"], columns=columns, output=output, empty="no rule speaks of it: silence means no")
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidError(f"cannot read {file}: {error}", field="file", value=str(file)) from error
 
 
 def _parsed(source: str, file: Path) -> Policy:

@@ -10,6 +10,7 @@ import typer
 
 from aegis.ai_engine.replay import ReplayReport, Score, score
 from aegis.ai_engine.replay import replay as replay_recording
+from aegis.cli.files import read_text
 from aegis.cli.output import Format, Output, console, errors, print_json, print_rows
 from aegis.kit.errors import InvalidError
 
@@ -52,9 +53,9 @@ def _labels(path: Path) -> dict[str, Any]:
     if not file.is_file():
         return {}
     try:
-        return {Path(label["file"]).name: label for label in json.loads(file.read_text())}
+        return {Path(label["file"]).name: label for label in json.loads(read_text(file, "path"))}
     except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InvalidError(f"{file} is not what labels look like: {error!r}", field="path", value=str(file)) from error
+        raise InvalidError(f"{file} is not what labels look like: {error}", field="path", value=str(file)) from error
 
 
 def _files(path: Path, labels: dict[str, Any]) -> list[Path]:

@@ -82,7 +82,7 @@ async def _is_given(http: httpx2.AsyncClient, right: Right) -> bool:
     try:
         answer = await http.post(_REVIEWS, json=review)
     except httpx2.HTTPError as error:
-        raise UpstreamError(f"the API server does not answer: {error!r}") from error
+        raise UpstreamError(f"the API server does not answer: {str(error) or type(error).__name__}") from error
     if not answer.is_success:
         raise UpstreamError(f"the API server answers {answer.status_code}: {answer.text[:200]}")
     return bool(answer.json()["status"]["allowed"])

@@ -15,6 +15,8 @@ from typing import Annotated
 import typer
 
 from aegis.cli.api import log_in, remember
+from aegis.cli.doctor import refuse_unusable
+from aegis.cli.files import writable_folder
 from aegis.cli.output import console
 from aegis.cli.platform.cluster import SimulatedCluster
 from aegis.cli.platform.kubeconfigs import refuse_missing
@@ -58,6 +60,9 @@ def up(
     """
     if kubeconfig is not None:
         refuse_missing(kubeconfig)
+        asyncio.run(refuse_unusable(kubeconfig))
+    if logs is not None:
+        writable_folder(logs, "--logs")
     drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
     asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs, _read_settings(settings or [])))
 
@@ -88,7 +93,6 @@ async def _run(
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     async with contextlib.AsyncExitStack() as stack:
         folder = logs or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-up-")))
-        folder.mkdir(parents=True, exist_ok=True)
         databases = Databases(stack.enter_context(embedded.postgres()))
         redis_url = stack.enter_context(embedded.redis())
         await databases.prepare()

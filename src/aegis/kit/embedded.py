@@ -16,6 +16,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from aegis.kit.lifeline import Lifeline
+
 START_SECONDS = 30
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 _FEW_ITERATIONS = "scram_iterations=1"  # there is nothing to guess about random passwords, so connecting may be quick
@@ -54,6 +56,7 @@ class PostgresServer:
     """Whom it runs as, where that is not us."""
     durable: bool
     _process: "subprocess.Popen[bytes] | None" = None
+    _lifeline: Lifeline | None = None
 
     def start(self) -> None:
         """Start it, or start it again on the data that it left; return when it answers."""
@@ -71,6 +74,7 @@ class PostgresServer:
                 [self.bin_path / "postgres", "-D", self.home / "data", *options],
                 user=self.user, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
+        self._lifeline = Lifeline(self._process.pid, signal.SIGINT)
         _wait_until_ready(self, self._process, self.home / "log")
 
     def stop(self, *, crash: bool = False) -> None:
@@ -78,6 +82,9 @@ class PostgresServer:
         if self._process is not None:
             _stop(self._process, signal.SIGQUIT if crash else signal.SIGINT)
             self._process = None
+        if self._lifeline is not None:
+            self._lifeline.let_go()
+            self._lifeline = None
 
     def url(self, database: str = "postgres", *, user: str = "postgres", password: str | None = None) -> str:
         return f"postgresql://{user}:{password or self.password}@127.0.0.1:{self.port}/{database}"
@@ -130,11 +137,13 @@ def redis() -> Iterator[str]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
+        lifeline = Lifeline(process.pid, signal.SIGTERM)
         try:
             _wait_for_port(port, process, home / "log")
             yield f"redis://127.0.0.1:{port}/0"
         finally:
             _stop(process, signal.SIGTERM)
+            lifeline.let_go()
 
 
 @contextlib.contextmanager

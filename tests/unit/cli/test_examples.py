@@ -24,3 +24,9 @@ def test_every_folder_is_a_story_and_every_listed_story_is_there() -> None:
     assert {each for each in EXAMPLES.iterdir() if each.is_dir()} == set(STORIES)
     listed = [line for line in (EXAMPLES / "README.md").read_text().splitlines() if line.startswith("| [")]
     assert len(listed) == len(STORIES)
+
+
+def test_every_case_that_happens_to_something_says_which_cause_must_be_named() -> None:
+    cases = [case for story in STORIES.values() for case in story.cases if case.target]
+
+    assert [case.name or case.fault for case in cases if case.expect.cause is None] == []

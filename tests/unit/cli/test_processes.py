@@ -60,3 +60,19 @@ async def test_what_another_process_answers_on_its_port_makes_it_not_ready(tmp_p
 
     assert "address already in use" in str(failed.value)
     assert not process.is_running
+
+
+async def test_one_that_ends_is_told_from_one_that_takes_too_long(tmp_path: Path) -> None:
+    broken = Process("broken", ["-c", "raise SystemExit(7)"], settings={}, log=tmp_path / "broken.log")
+    slow = Process("slow", ["-c", "import time; time.sleep(600)"], settings={}, log=tmp_path / "slow.log")
+    nowhere = f"http://127.0.0.1:{free_port()}/ready"
+
+    await broken.start()
+    with pytest.raises(UpstreamError, match="broken ended with code 7 before it was ready"):
+        await broken.ready(nowhere)
+    await slow.start()
+    with pytest.raises(UpstreamError, match="slow took longer than 0 s before it was ready") as refusal:
+        await slow.ready(nowhere, within_s=0)
+
+    assert "too busy" in refusal.value.hint
+    await slow.stop()

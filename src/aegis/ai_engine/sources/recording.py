@@ -61,7 +61,7 @@ def read(path: Path) -> Iterator[ObjectChange | Scrape]:
                 yield from _read_line(orjson.loads(raw))
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         hint = "A recording is JSON lines, compressed with gzip."
-        message = f"{path}:{number} is no recording: {error!r}"
+        message = f"{path}:{number} is no recording: {error}"
         raise InvalidError(message, field="path", value=str(path), hint=hint) from error
 
 

@@ -3,20 +3,22 @@
 import asyncio
 import contextlib
 import random
+import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from aegis.cli.demo.play import Ending, Play
-from aegis.cli.demo.show import document_of, print_problems, table_of
+from aegis.cli.demo.show import document_of, print_problems, print_table
 from aegis.cli.demo.stage import Stage, Theatre
 from aegis.cli.demo.story import Story, find_stories
-from aegis.cli.output import Format, Output, console, errors, print_json
+from aegis.cli.files import writable_folder
+from aegis.cli.output import Format, Output, errors, print_json
 from aegis.cli.platform.stack import Ports
 from aegis.kit import embedded
 from aegis.kit.errors import InvalidError
@@ -34,7 +36,10 @@ def demo(
         typer.Option(min=1, max=100, help="Seconds of a story per second of yours; as the story says if not given."),
     ] = None,
     at_once: Annotated[int, typer.Option(min=1, help="How many stories side by side.")] = 3,
-    keep: Annotated[Path | None, typer.Option(help="Keep logs and audit exports in this folder.")] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(help="Keep logs and audit exports in this folder; they are kept anyway if a story failed."),
+    ] = None,
     output: Output = Format.TABLE,
 ) -> None:
     """Break a simulated cluster in several ways, heal it, and show what happened.
@@ -45,19 +50,43 @@ def demo(
     chosen = _chosen(find_stories(examples), story)
     # Errors' console: standard output stays one JSON document with `--output json`.
     errors.print(f"seed {drawn}, {len(chosen)} stories; `aegis demo --seed {drawn}` repeats it", highlight=False)
-    try:
-        endings = asyncio.run(_play_all(chosen, seed=drawn, rate=rate, at_once=at_once, keep=keep))
-    except asyncio.CancelledError:
-        raise typer.Exit(128 + signal.SIGTERM) from None
-    if output is Format.JSON:
-        print_json(document_of(endings, seed=drawn))
-    else:
-        console.print(table_of(endings))
-        entries = sum(one.audit.get("entries", 0) for one in endings)
-        console.print(f"audit: {entries} entries in {len(endings)} chains, verified with the public keys alone")
-        print_problems(endings)
-    if not all(one.ok for one in endings):
-        raise typer.Exit(1)
+    with _folder(keep) as (folder, leave_it):
+        try:
+            endings = asyncio.run(_play_all(chosen, seed=drawn, rate=rate, at_once=at_once, folder=folder))
+        except asyncio.CancelledError:
+            raise typer.Exit(128 + signal.SIGTERM) from None
+        if output is Format.JSON:
+            print_json(document_of(endings, seed=drawn))
+        else:
+            print_table(endings)
+            print_problems(endings)
+        wrong = [one for one in endings if not one.ok]
+        if wrong:
+            leave_it()
+            _tell_where_to_look(wrong, folder, seed=drawn)
+            raise typer.Exit(1)
+
+
+@contextlib.contextmanager
+def _folder(keep: Path | None) -> Iterator[tuple[Path, Callable[[], object]]]:
+    """Yield where logs and exports go, and what to call so that they stay there."""
+    with contextlib.ExitStack() as stack:
+        if keep is None:
+            folder = Path(tempfile.mkdtemp(prefix="aegis-demo-"))
+            stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        else:
+            folder = writable_folder(keep, "--keep")
+        yield folder, stack.pop_all
+
+
+def _tell_where_to_look(wrong: Sequence[Ending], folder: Path, *, seed: int) -> None:
+    again = " ".join(f"--story {name}" for name in dict.fromkeys(one.story.partition("/")[0] for one in wrong))
+    errors.print(f"The logs and the audit trail of each story are in {folder}", highlight=False, soft_wrap=True)
+    errors.print(
+        f"[bold]hint:[/bold] on a busy machine, `aegis demo --seed {seed} --at-once 1 {again}` has it to itself",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
 def _chosen(stories: Sequence[Story], names: Sequence[str] | None) -> list[Story]:
@@ -73,7 +102,7 @@ def _chosen(stories: Sequence[Story], names: Sequence[str] | None) -> list[Story
 
 
 async def _play_all(
-    stories: Sequence[Story], *, seed: int, rate: float | None, at_once: int, keep: Path | None
+    stories: Sequence[Story], *, seed: int, rate: float | None, at_once: int, folder: Path
 ) -> list[Ending]:
     places = asyncio.Semaphore(at_once)
     # Whoever ends the demo ends all that it started: a cancelled play tears its stage down.
@@ -81,8 +110,6 @@ async def _play_all(
     assert playing is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, playing.cancel)
     with contextlib.ExitStack() as stack:
-        folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aegis-demo-")))
-        folder.mkdir(parents=True, exist_ok=True)
         server = stack.enter_context(embedded.postgres(durable=False))
         redis_url = stack.enter_context(embedded.redis())
         databases = Databases(server)

@@ -20,7 +20,7 @@ _OVER = frozenset(
         RemediationState.DENIED, RemediationState.EXPIRED, RemediationState.OBSERVED, RemediationState.CANCELLED,
     }
 )  # fmt: skip
-UNTOUCHED, QUIET = "untouched", "quiet"
+UNTOUCHED, QUIET, FAILED = "untouched", "quiet", "failed"
 
 
 @dataclass
@@ -38,7 +38,7 @@ class Ending:
 
     story: str
     fault: str
-    target: str
+    target: str | None
     detected_after_s: float | None
     verified_after_s: float | None
     cause: str | None
@@ -188,7 +188,7 @@ class Play:
 
     async def _ending(self, case: Case, audit: dict[str, Any], writes: list[dict[str, Any]]) -> Ending:
         main, incident = self._main_remediation(case), self._main_incident(case)
-        problems = [*self._problems, *self._complaints(case), *await self._wrong_causes(case)]
+        problems = [*self._problems, *self._complaints(case), *await self._wrong_cause(case)]
         problems += [*self._wrong_writes(case, writes), *audit["problems"]]
         if case.expect.result == QUIET and audit["orders"]:
             problems.append(f"{audit['orders']} orders were issued, and none was needed")
@@ -196,10 +196,10 @@ class Play:
         return Ending(
             story=self._name_of(case),
             fault=case.fault,
-            target=self._target_of(case),
+            target=self._target_of(case) or None,
             detected_after_s=_after(fault_at, datetime.fromisoformat(incident["opened_at"])) if incident else None,
             verified_after_s=_verified_after(main, fault_at),
-            cause=_cause(incident),
+            cause=_spelled_cause(self._cause(case)),
             action=main.proposal.action.kind.value if main else None,
             decision=_decision(main),
             result=self._result(case),
@@ -214,8 +214,8 @@ class Play:
 
     def _failed(self, case: Case, why: str) -> Ending:
         return Ending(
-            story=self._name_of(case), fault=case.fault, target=self._target_of(case), detected_after_s=None,
-            verified_after_s=None, cause=None, action=None, decision=None, result="failed",
+            story=self._name_of(case), fault=case.fault, target=self._target_of(case) or None, detected_after_s=None,
+            verified_after_s=None, cause=None, action=None, decision=None, result=FAILED,
             expected=case.expect.result, ok=False, problems=(why,),
         )  # fmt: skip
 
@@ -269,22 +269,28 @@ class Play:
                 found.append(f"{kinds.count(kind)} notifications of kind {kind}, must be {count}")
         return found
 
-    async def _wrong_causes(self, case: Case) -> list[str]:
+    def _cause(self, case: Case) -> tuple[str, str] | None:
+        """Return what was diagnosed for the case's target, and where that sits.
+
+        What was acted on is what was the cause then: an incident may be joined by later faults elsewhere, and its
+        diagnosis goes on changing.
+        """
+        proposed = [one for one in self._remediations_of(case) if not one.proposal.proposed_by.startswith("person:")]
+        if proposed:
+            first = min(proposed, key=lambda one: one.proposed_at).proposal
+            return first.cause.value, str(first.owner)
+        hypotheses = ((self._main_incident(case) or {}).get("diagnosis") or {}).get("hypotheses") or []
+        return (hypotheses[0]["cause"], _name(hypotheses[0]["subject"])) if hypotheses else None
+
+    async def _wrong_cause(self, case: Case) -> list[str]:
         expected = case.expect
         if expected.cause is None:
             return []
-        hypotheses = [
-            hypothesis
-            for one in self._seen.incidents
-            for hypothesis in ((one["diagnosis"] or {}).get("hypotheses") or [])[:1]
-        ]
-        causes = {(one["cause"], _name(one["subject"])) for one in hypotheses}
-        # What was acted on is what was the cause then; an incident's diagnosis goes on changing.
-        causes |= {(one.proposal.cause.value, str(one.proposal.owner)) for one in self._remediations_of(case)}
-        if expected.cause_at:
-            wanted = (expected.cause.value, await self._stage.find(expected.cause_at))
-            return [] if wanted in causes else [f"named {sorted(causes)} as the cause, must name {wanted}"]
-        return [] if any(cause == expected.cause for cause, _ in causes) else [f"named {sorted(causes)} as the cause"]
+        found = self._cause(case)
+        if found is None or found[0] != expected.cause:
+            return [f"named {_spelled_cause(found)} as the cause, must name {expected.cause}"]
+        wanted = await self._stage.find(expected.cause_at) if expected.cause_at else found[1]
+        return [] if found[1] == wanted else [f"named {_spelled_cause(found)} as the cause, must name that of {wanted}"]
 
     def _wrong_writes(self, case: Case, writes: list[dict[str, Any]]) -> list[str]:
         expected = case.expect
@@ -348,9 +354,8 @@ def _verified_after(remediation: Remediation | None, fault_at: datetime) -> floa
     return round((found[0] - fault_at).total_seconds(), 1) if found else None
 
 
-def _cause(incident: dict[str, Any] | None) -> str | None:
-    hypotheses = ((incident or {}).get("diagnosis") or {}).get("hypotheses") or []
-    return f"{hypotheses[0]['cause']} of {_name(hypotheses[0]['subject'])}" if hypotheses else None
+def _spelled_cause(cause: tuple[str, str] | None) -> str | None:
+    return f"{cause[0]} of {cause[1]}" if cause is not None else None
 
 
 def _decision(remediation: Remediation | None) -> str | None:

@@ -138,7 +138,7 @@ class Stage:
             if health and all(workload["ready"] >= workload["desired"] for workload in health):
                 return
             if (self.clock.now() - began).total_seconds() > WELL_WITHIN_S:
-                raise UpstreamError(f"the story's cluster did not come up: {health}")
+                raise UpstreamError(f"the story's cluster took longer than {WELL_WITHIN_S:.0f} s to be well: {health}")
             await asyncio.sleep(0.05)
 
     def _let_in(self) -> None:

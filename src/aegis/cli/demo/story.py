@@ -6,12 +6,13 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from aegis.cli.files import read_text
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import InvalidError
 from aegis.kit.mistakes import mistake_of
-from aegis.kit.yaml import read_yaml
+from aegis.kit.yaml import YamlError, read_yaml
 
 
 class _Strict(BaseModel):
@@ -119,11 +120,8 @@ def load_story(file: Path) -> Story:
         InvalidError: names the file, the field and what is wrong with it.
     """
     try:
-        document = read_yaml(file.read_text())
-    except OSError as error:
-        raise InvalidError(f"story {file} cannot be read: {error.strerror}", field="story", value=str(file)) from error
-    except ValueError as error:
-        # Also of bytes that are no text.
+        document = read_yaml(read_text(file, "story"))
+    except YamlError as error:
         raise InvalidError(f"story {file} is no YAML: {error}", field="story", value=str(file)) from error
     try:
         return Story.model_validate(document)

@@ -69,8 +69,8 @@ def load(path: Path) -> Scenario:
     """
     try:
         text = path.read_text()
-    except OSError as error:
-        raise InvalidError(f"scenario {path} cannot be read: {error.strerror}") from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidError(f"scenario {path} cannot be read: {error}") from error
     return parse(text, source=path.name)
 
 

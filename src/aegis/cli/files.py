@@ -1,0 +1,36 @@
+"""Files and folders that people name: what cannot be read or written is told in words."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from aegis.kit.errors import InvalidError
+
+
+@contextlib.contextmanager
+def told(file: Path, what: str, field: str) -> Iterator[None]:
+    """Say of a file that it cannot be read (or written), and why."""
+    try:
+        yield
+    except FileExistsError:
+        raise  # whoever refuses to overwrite says so in their own words
+    except UnicodeDecodeError as error:
+        raise InvalidError(f"cannot {what} {file}: it is not UTF-8 text", field=field, value=str(file)) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise InvalidError(f"cannot {what} {file}: {why}", field=field, value=str(file)) from error
+
+
+def read_text(file: Path, field: str = "file") -> str:
+    with told(file, "read", field):
+        return file.read_text(encoding="utf-8")
+
+
+def writable_folder(folder: Path, field: str) -> Path:
+    """Return a folder that is there by now, and in which files can be made."""
+    with told(folder, "write to", field):
+        folder.mkdir(parents=True, exist_ok=True)
+        probe = folder / ".aegis"
+        probe.touch()
+        probe.unlink()
+    return folder
