@@ -23,18 +23,18 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 def new(person: Person, file: KeyFile, output: Output = Format.TABLE) -> None:
     """Make a key, and say what the cluster has to know of it."""
     key = random_key()
-    try:
-        with told(file, "write", "file"):
+    with told(file, "write", "file"):
+        try:
             # Readable by nobody else from its first moment on; a key that is there is never overwritten.
             file.touch(mode=0o600, exist_ok=False)
-            file.write_text(f"{key}\n")
-    except FileExistsError:
-        raise ConflictError(
-            f"there is a file {file} already",
-            field="file",
-            value=str(file),
-            hint="`aegis approver-keys show` says what the cluster has to know of a key.",
-        ) from None
+        except FileExistsError:
+            raise ConflictError(
+                f"there is a file {file} already",
+                field="file",
+                value=str(file),
+                hint="`aegis approver-keys show` says what the cluster has to know of a key.",
+            ) from None
+        file.write_text(f"{key}\n")
     _tell(person, PrivateKey.from_text(key), output)
 
 

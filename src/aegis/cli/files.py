@@ -12,8 +12,6 @@ def told(file: Path, what: str, field: str) -> Iterator[None]:
     """Say of a file that it cannot be read (or written), and why."""
     try:
         yield
-    except FileExistsError:
-        raise  # whoever refuses to overwrite says so in their own words
     except UnicodeDecodeError as error:
         raise InvalidError(f"cannot {what} {file}: it is not UTF-8 text", field=field, value=str(file)) from error
     except OSError as error:

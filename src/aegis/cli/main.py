@@ -1,6 +1,7 @@
 """`aegis`: the commands, and how their errors are told."""
 
 import sys
+from importlib import import_module
 from typing import Any
 
 import typer
@@ -8,30 +9,43 @@ from rich.markup import escape
 from typer.core import TyperGroup
 
 from aegis import __version__
-from aegis.cli import (
-    approver_keys,
-    audit,
-    doctor,
-    incidents,
-    login,
-    notifications,
-    people,
-    policies,
-    rbac,
-    remediations,
-    replay,
-    simulate,
-    status,
-    switches,
-    up,
-)
-from aegis.cli.demo.command import demo
 from aegis.cli.output import errors
 from aegis.kit.errors import AegisError
+
+_COMMANDS = {
+    "demo": "demo.command:demo",
+    "up": "up:up",
+    "doctor": "doctor:doctor",
+    "replay": "replay:replay",
+    "rbac": "rbac:rbac",
+    "status": "status:status",
+    "pause": "switches:pause",
+    "resume": "switches:resume",
+    "login": "login:login",
+    "logout": "login:logout",
+    "incidents": "incidents:app",
+    "remediations": "remediations:app",
+    "policies": "policies:app",
+    "audit": "audit:app",
+    "people": "people:app",
+    "approver-keys": "approver_keys:app",
+    "notifications": "notifications:app",
+    "simulate": "simulate:simulate",
+}
+"""Where each command is. A module is imported when its command is asked for: all of them take seconds."""
+_HIDDEN = frozenset({"simulate"})
 
 
 class _Commands(TyperGroup):
     """The commands; an error that we raise on purpose is told in our words, with what to do about it."""
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 (the library's signature)
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002
+        if cmd_name in _COMMANDS and cmd_name not in self.commands:
+            self.commands[cmd_name] = _load(cmd_name)
+        return self.commands.get(cmd_name)
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -51,24 +65,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-app.command("demo")(demo)
-app.command("up")(up.up)
-app.command("doctor")(doctor.doctor)
-app.command("replay")(replay.replay)
-app.command("rbac")(rbac.rbac)
-app.command("status")(status.status)
-app.command("pause")(switches.pause)
-app.command("resume")(switches.resume)
-app.command("login")(login.login)
-app.command("logout")(login.logout)
-app.command("simulate", hidden=True)(simulate.simulate)
-app.add_typer(incidents.app, name="incidents")
-app.add_typer(remediations.app, name="remediations")
-app.add_typer(policies.app, name="policies")
-app.add_typer(audit.app, name="audit")
-app.add_typer(people.app, name="people")
-app.add_typer(approver_keys.app, name="approver-keys")
-app.add_typer(notifications.app, name="notifications")
+
+def _load(name: str) -> Any:
+    module, _, attribute = _COMMANDS[name].partition(":")
+    found = getattr(import_module(f"aegis.cli.{module}"), attribute)
+    if isinstance(found, typer.Typer):
+        group = typer.main.get_group(found)
+        group.name = name
+        return group
+    alone = typer.Typer(add_completion=False)
+    alone.command(name, hidden=name in _HIDDEN)(found)
+    return typer.main.get_command(alone)
 
 
 def _version(value: bool) -> None:

@@ -55,13 +55,8 @@ class BackendClient:
     async def pause(self) -> Pause:
         return Pause.model_validate_json((await ask(self._http, "GET", "/api/v1/pause")).content)
 
-    async def outcomes_since(self, after: str, *, limit: int = 100) -> tuple[Outcome, ...]:
-        """What came of proposals, oldest first, for the AI Engine to learn from. `after` is the last id seen."""
-        answer = await ask(self._http, "GET", "/api/v1/outcomes", params={"after": after, "limit": limit})
-        return tuple(Outcome.model_validate(item) for item in answer.json()["outcomes"])
-
     async def outcomes_after(self, after: str, *, limit: int = 100) -> tuple[tuple[Outcome, ...], str]:
-        """Return `outcomes_since`, and what to pass as `after` the next time."""
+        """Return what came of proposals, oldest first, and what to pass as `after` the next time."""
         answer = (await ask(self._http, "GET", "/api/v1/outcomes", params={"after": after, "limit": limit})).json()
         return tuple(Outcome.model_validate(item) for item in answer["outcomes"]), str(answer["after"])
 

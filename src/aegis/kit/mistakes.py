@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic_core import ErrorDetails
-
 _Context = Mapping[str, Any]
 _ENUM = re.compile(r"<[\w.]+: ('[^']*')>")
 _WITHOUT_A_VALUE = frozenset({"missing", "json_invalid", "union_tag_not_found"})
@@ -62,7 +60,7 @@ class Mistake:
         return path_of(self.location)
 
 
-def mistake_of(error: ErrorDetails) -> Mistake:
+def mistake_of(error: Mapping[str, Any]) -> Mistake:
     """Read one of a ValidationError's `errors()`."""
     kind, about, location = error["type"], error.get("ctx") or {}, error["loc"]
     value = None if kind in _WITHOUT_A_VALUE else error["input"]

@@ -5,7 +5,7 @@ from datetime import timedelta
 from tests.builders import NOW
 
 from aegis.backend.identity.roles import Grant, Principal, Role
-from aegis.backend.remediations.consent import Consent, consent, objection
+from aegis.backend.remediations.consent import is_consent, objection
 from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.decisions import Decision, Effect
 
@@ -40,14 +40,13 @@ def test_a_role_counts_only_where_it_was_granted() -> None:
 def test_two_different_people_are_needed_and_they_must_mean_this_plan() -> None:
     given = [approval("a"), approval("b", plan_hash="another")]
 
-    assert consent(given, plan_hash="h", decision=DECISION, now=NOW) is Consent.OPEN
-    assert consent([approval("a"), approval("b")], plan_hash="h", decision=DECISION, now=NOW) is Consent.GIVEN
+    assert not is_consent(given, plan_hash="h", decision=DECISION, now=NOW)
+    assert is_consent([approval("a"), approval("b")], plan_hash="h", decision=DECISION, now=NOW)
 
 
-def test_an_approval_that_expired_does_not_count_and_one_no_is_a_no() -> None:
-    later = NOW + timedelta(hours=1)
+def test_neither_an_approval_that_expired_nor_a_no_is_a_yes() -> None:
     both = [approval("a"), approval("b")]
+    no = [approval("a"), approval("b", verdict=Verdict.REJECTED)]
 
-    assert consent(both, plan_hash="h", decision=DECISION, now=later) is Consent.OPEN
-    no = [*both, approval("c", verdict=Verdict.REJECTED)]
-    assert consent(no, plan_hash="h", decision=DECISION, now=NOW) is Consent.REFUSED
+    assert not is_consent(both, plan_hash="h", decision=DECISION, now=NOW + timedelta(hours=1))
+    assert not is_consent(no, plan_hash="h", decision=DECISION, now=NOW)

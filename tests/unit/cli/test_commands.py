@@ -1,6 +1,8 @@
 """What each command prints for people and for machines, and what it says when it cannot."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -323,9 +325,11 @@ PLAYED_ELSEWHERE = {"demo"}
 
 
 def leaves(command: Any, path: tuple[str, ...] = ()) -> dict[str, Any]:
-    if not hasattr(command, "commands"):
+    if not hasattr(command, "list_commands"):
         return {" ".join(path): command}
-    return {name: leaf for part, one in command.commands.items() for name, leaf in leaves(one, (*path, part)).items()}
+    context = typer.Context(command)
+    parts = {part: command.get_command(context, part) for part in command.list_commands(context)}
+    return {name: leaf for part, one in parts.items() for name, leaf in leaves(one, (*path, part)).items()}
 
 
 def test_every_command_that_prints_data_prints_it_as_json_too() -> None:
@@ -336,3 +340,17 @@ def test_every_command_that_prints_data_prints_it_as_json_too() -> None:
     asked = "".join(file.read_text() for file in Path(__file__).parent.glob("test_*.py"))
     for name in PRINTS_DATA:
         assert 'json("' + '", "'.join(name.split()) + '"' in asked or name == "doctor"
+
+
+def test_only_the_command_that_is_asked_for_is_imported() -> None:
+    """All of them together take seconds, for a version or for a list."""
+    heavy = ("numba", "sqlalchemy", "fastapi", "lightkube", "cel_expr_python")
+    script = (
+        "import sys; from typer.testing import CliRunner; from aegis.cli.main import app; "
+        "found = [CliRunner().invoke(app, given).exit_code for given in (['--version'], ['incidents', '--help'])]; "
+        f"print(found, [one for one in {heavy} if one in sys.modules])"
+    )
+
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+
+    assert told == "[0, 0] []\n"

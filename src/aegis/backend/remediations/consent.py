@@ -2,17 +2,10 @@
 
 from collections.abc import Collection, Iterable
 from datetime import datetime
-from enum import Enum
 
 from aegis.backend.identity.roles import Permission, Principal
 from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.decisions import Decision
-
-
-class Consent(Enum):
-    GIVEN = "given"
-    REFUSED = "refused"
-    OPEN = "open"
 
 
 def objection(
@@ -30,10 +23,11 @@ def objection(
     return None
 
 
-def consent(approvals: Iterable[Approval], *, plan_hash: str, decision: Decision, now: datetime) -> Consent:
-    """Return whether enough people said yes to exactly this plan, and still mean it. One no is a no."""
-    about_this = [approval for approval in approvals if approval.plan_hash == plan_hash]
-    if any(approval.verdict is Verdict.REJECTED for approval in about_this):
-        return Consent.REFUSED
-    live = {approval.approver for approval in about_this if approval.expires_at > now}
-    return Consent.GIVEN if len(live) >= max(1, decision.approvals_needed) else Consent.OPEN
+def is_consent(approvals: Iterable[Approval], *, plan_hash: str, decision: Decision, now: datetime) -> bool:
+    """Return whether enough people said yes to exactly this plan, and still mean it."""
+    live = {
+        approval.approver
+        for approval in approvals
+        if approval.plan_hash == plan_hash and approval.verdict is Verdict.APPROVED and approval.expires_at > now
+    }
+    return len(live) >= max(1, decision.approvals_needed)

@@ -16,7 +16,7 @@ from aegis.backend.notifications.notifier import Notifier
 from aegis.backend.policy_store.store import PolicySet, PolicyStore
 from aegis.backend.ports import BackendPorts
 from aegis.backend.remediations import orders, repository
-from aegis.backend.remediations.consent import Consent, consent
+from aegis.backend.remediations.consent import is_consent
 from aegis.backend.remediations.lifecycle import (
     CONCLUDED,
     NOT_YET_ACTING,
@@ -316,16 +316,11 @@ class Remediator:
             for row in rows:
                 plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
                 given = await repository.approvals_of(tx, row.id)
-                match consent(given, plan_hash=plan.hash, decision=decision, now=now):
-                    case Consent.GIVEN:
-                        names = ", ".join(item.approver for item in given)
-                        await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
-                    case Consent.REFUSED:
-                        await self._move(tx, row, S.DENIED, actor=BACKEND, reason="rejected")
-                    case Consent.OPEN if row.expires_at <= now:
-                        await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
-                    case Consent.OPEN:
-                        pass
+                if is_consent(given, plan_hash=plan.hash, decision=decision, now=now):
+                    names = ", ".join(item.approver for item in given)
+                    await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
+                elif row.expires_at <= now:
+                    await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
 
     async def _order_if_still_allowed(
         self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str

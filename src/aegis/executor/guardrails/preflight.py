@@ -68,7 +68,8 @@ def before_raising_memory(proposal: Proposal, facts: Facts) -> No | None:
     of_late = [one for one in kills if one.container == container and abs(facts.now - one.at) <= OOM_WINDOW]
     if len(of_late) < OOM_KILLS_NEEDED:
         return refused(
-            f"container {container} is known to be OOM-killed {len(of_late)} times in {OOM_WINDOW}, not twice"
+            f"container {container} must have been OOM-killed {OOM_KILLS_NEEDED} times in "
+            f"{OOM_WINDOW // timedelta(minutes=1)} minutes, and {len(of_late)} are known"
         )
     return None
 
