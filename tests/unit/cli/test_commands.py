@@ -15,6 +15,7 @@ from tests.services.backend.test_incidents import report as a_report
 from tests.unit.cli.conftest import Cli, Installed
 
 from aegis.cli.main import app
+from aegis.cli.output import Format, console, print_one
 from aegis.contracts.outcomes import Stage
 from aegis.kit.embedded import free_port
 from aegis.kit.signing import PrivateKey
@@ -309,6 +310,13 @@ def test_a_story_that_is_not_there_says_which_are(alone: Cli) -> None:
     said = alone.refuses("demo", "--examples", "nowhere")
     assert "no stories in nowhere" in said
     assert "hint: `--examples FOLDER`" in said
+
+
+def test_every_line_of_a_value_stands_below_its_first() -> None:
+    with console.capture() as captured:
+        print_one({"id": "rem-1", "checks": ["a", "b"]}, fields=("id", "checks"), output=Format.TABLE)
+
+    assert captured.get() == "id      rem-1\nchecks  a\n        b\n"
 
 
 # One JSON document
