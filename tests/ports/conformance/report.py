@@ -23,7 +23,8 @@ _REQUESTS = """\
 Each kind of request that the services send, by verb, resource, type of patch, and code of the answer, with the tests
 that try it. `make test` fails where a service sends one that is not listed, and where one that is listed is not tried.
 Answers of a server in trouble (5xx, and 429 to anything but an eviction) are not listed: no test can order them from a
-real one.
+real one. Nor can one have a list refused with 410: a real server forgets what lists are made of only when it compacts,
+minutes after its start. That a watch is told 410 is tried.
 """
 Runs = dict[str, dict[str, Any]]
 
@@ -41,7 +42,7 @@ def page(runs: Runs) -> str:
     parts = [_INTRODUCTION, _totals(runs, clusters)]
     for file in dict.fromkeys(test.partition("::")[0] for test in tests):
         rows = [
-            [f"{_words(test)}", *(runs[name]["results"].get(test, "not run") for name in clusters)]
+            [f"`{test.partition('::')[2]}`", *(runs[name]["results"].get(test, "not run") for name in clusters)]
             for test in tests
             if test.startswith(f"{file}::")
         ]
@@ -64,11 +65,6 @@ def _requests(runs: Runs, clusters: list[str]) -> str:
         tests = sorted({test for name in clusters for test in runs[name]["requests"].get(request, [])})
         rows.append([f"`{request}`", ", ".join(f"`{test}`" for test in tests)])
     return _table(["request", "tried by"], rows)
-
-
-def _words(test: str) -> str:
-    """Return a test's id, so that it can be found, with its parameters as they are."""
-    return f"`{test.partition('::')[2]}`"
 
 
 def _table(head: list[str], rows: list[list[str]]) -> str:
