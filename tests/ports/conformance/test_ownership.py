@@ -12,7 +12,7 @@ from aegis.executor.actions.registry import REGISTRY
 from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.orders.undo import letting_go
-from aegis.executor.ports import FIELD_MANAGER, ExactRequest
+from aegis.executor.ports import FIELD_MANAGER, ExactRequest, WriteRefusedError
 
 OWNER = "the-owner"
 ORDER = "order-1"
@@ -122,9 +122,16 @@ async def the_owners(cluster: Cluster) -> Object:
 
 
 async def let_go(cluster: Cluster, writes: KubernetesCluster) -> None:
-    request = letting_go(await cluster.get("deployments", "web"), ORDER)
-    assert request is not None
-    await writes.send(request, dry_run=False)
+    async def is_let_go() -> bool:
+        request = letting_go(await cluster.get("deployments", "web"), ORDER)
+        assert request is not None
+        try:
+            await writes.send(request, dry_run=False)
+        except WriteRefusedError:
+            return False  # a new status has moved the entries meanwhile: the Executor too tries again
+        return True
+
+    await cluster.until(is_let_go)
 
 
 @pytest.mark.parametrize("action", ACTIONS, ids=lambda action: str(action.kind))
