@@ -1,11 +1,14 @@
 """Aegis's own adapters: what they ask is answered as they expect."""
 
+import contextlib
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import pytest
 from tests.builders import NOW, proposal, target
 from tests.ports.conformance.cluster import Cluster, connected
 from tests.ports.conformance.manifests import Object, config_map, deployment, pod
+from tests.ports.conformance.requests import of_http
 
 from aegis.ai_engine.sources.inventory import Inventory
 from aegis.ai_engine.sources.kubernetes import PATHS, KubernetesSource, pod_metrics
@@ -31,29 +34,37 @@ KINDS = [
 ]
 
 
-def watching(cluster: Cluster) -> KubernetesSource:
-    """The AI Engine's source, on a connection of its own that it closes."""
+@contextlib.asynccontextmanager
+async def watching(cluster: Cluster) -> AsyncIterator[KubernetesSource]:
+    """Let the AI Engine's source watch, on a connection of its own that it closes, and wait for all its watches."""
     own = connected(cluster.kubeconfig, cluster.namespace, cluster.exercised)
-    return KubernetesSource(own.http, SystemClock(), watch_timeout=timedelta(seconds=30))
+    wanted = {of_http("GET", f"{path}?watch=true", "", 200) for path in PATHS.values()}
+
+    async def all_answered() -> bool:
+        return wanted <= own.exercised
+
+    source = KubernetesSource(own.http, SystemClock(), watch_timeout=timedelta(seconds=30))
+    source.start()
+    try:
+        await cluster.until(all_answered)
+        yield source
+    finally:
+        await source.close()
 
 
 async def test_the_ai_engine_sees_all_that_it_watches_and_what_changes(cluster: Cluster) -> None:
-    await cluster.create("deployments", deployment())
-    source, inventory = watching(cluster), Inventory("here")
+    inventory = Inventory("here")
+    async with watching(cluster) as source:
 
-    async def knows_the_pod() -> bool:
-        for change in source.take_changes():
-            inventory.apply(change)
-        pods = [one for one in inventory.pods.values() if one.namespace == cluster.namespace]
-        return any(one.is_ready and inventory.owner_of(one) is not None for one in pods)
+        async def knows_the_pod() -> bool:
+            for change in source.take_changes():
+                inventory.apply(change)
+            pods = [one for one in inventory.pods.values() if one.namespace == cluster.namespace]
+            return any(one.is_ready and inventory.owner_of(one) is not None for one in pods)
 
-    source.start()
-    try:
+        await cluster.create("deployments", deployment())
         await cluster.until(knows_the_pod)
-        troubles = dict(source.troubles())
-        seen_until = source.as_of()
-    finally:
-        await source.close()
+        troubles, seen_until = dict(source.troubles()), source.as_of()
 
     assert troubles == {}
     assert seen_until is not None
@@ -63,26 +74,23 @@ async def test_the_ai_engine_sees_all_that_it_watches_and_what_changes(cluster: 
 
 
 async def test_the_ai_engine_reads_what_pods_use(cluster: Cluster) -> None:
+    inventory = Inventory("here")
     await cluster.create("deployments", deployment(memory="32Mi"))
-    source, inventory = watching(cluster), Inventory("here")
+    async with watching(cluster) as source:
 
-    async def measured() -> dict[str, float]:
-        for change in source.take_changes():
-            inventory.apply(change)
-        try:
-            found = [one async for one in pod_metrics(cluster.http)]
-        except TemporaryError:
-            return {}
-        items = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in found}
-        samples = samples_of(items, inventory, now=SystemClock().now())
-        return {one.metric: one.value for one in samples if ("namespace", cluster.namespace) in one.labels}
+        async def measured() -> dict[str, float]:
+            for change in source.take_changes():
+                inventory.apply(change)
+            try:
+                found = [one async for one in pod_metrics(cluster.http)]
+            except TemporaryError:
+                return {}
+            items = {(one["metadata"]["namespace"], one["metadata"]["name"]): one for one in found}
+            samples = samples_of(items, inventory, now=SystemClock().now())
+            return {one.metric: one.value for one in samples if ("namespace", cluster.namespace) in one.labels}
 
-    source.start()
-    try:
         # metrics-server answers some time after its own start, and has its first figures some time after a pod's.
         found = await cluster.until(measured, within_s=150)
-    finally:
-        await source.close()
 
     assert 0 < found[MEMORY_BYTES.metric] <= 32 * 2**20
     assert 0 < found[MEMORY_USAGE.metric] <= 1
