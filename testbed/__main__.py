@@ -15,7 +15,7 @@ from testbed import addons, commands, control_plane, kwok, machine, node
 from testbed.certificates import make_certificates
 from testbed.errors import TestbedError
 from testbed.images import ensure_base_images, ensure_program_images
-from testbed.layout import PROMETHEUS, UNFINISHED, Cache, State
+from testbed.layout import CACHE, PROMETHEUS, STATE, UNFINISHED, Cache, State
 from testbed.programs import (
     ADDONS,
     CONTROL_PLANE,
@@ -36,8 +36,6 @@ from testbed.programs import (
     refuse_elsewhere,
 )
 
-CACHE = Path.home() / ".cache" / "aegis-testbed"
-STATE = Path.home() / ".local" / "state" / "aegis-testbed"
 LOG_LINES = 15
 KWOK_NODES_MOST = 1000
 

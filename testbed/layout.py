@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).parent
+CACHE = Path.home() / ".cache" / "aegis-testbed"
+STATE = Path.home() / ".local" / "state" / "aegis-testbed"
 NODE = "node1"
 NODE_ADDRESS = "10.99.0.1"
 HOST_ADDRESS = "10.99.0.254"

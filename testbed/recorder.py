@@ -22,9 +22,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from aegis.ai_engine.sources.kubernetes import PATHS
 from testbed import api, machine
-from testbed.__main__ import STATE, tell
+from testbed.__main__ import tell
 from testbed.errors import TestbedError
-from testbed.layout import KUBELET_PORT, NODE, NODE_ADDRESS, State
+from testbed.layout import KUBELET_PORT, NODE, NODE_ADDRESS, STATE, State
 from testbed.state_metrics import targets
 
 SCRAPE_EVERY_S = 2.0

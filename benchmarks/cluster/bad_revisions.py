@@ -5,8 +5,6 @@ own; what counts is how they compare in one run. For the Deployment that Aegis l
 """
 
 import argparse
-import random
-import string
 import sys
 import tempfile
 import time
@@ -15,12 +13,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from testbed.__main__ import CACHE, STATE, tell
+from aegis.executor.guardrails.facts import is_ready
+from testbed.__main__ import tell
 from testbed.driver.aegis import installed, make_accounts
 from testbed.driver.cluster import Cluster, Object, running_cluster
 from testbed.driver.manifests import script, service
 from testbed.driver.traffic import Traffic
-from testbed.layout import PROMETHEUS, Cache, State
+from testbed.layout import CACHE, PROMETHEUS, STATE, Cache, State
 from testbed.peers import start_rollouts
 
 REPLICAS = 4
@@ -80,7 +79,7 @@ class Round:
 
     def _look(self, trial: Trial, elapsed: float) -> None:
         pods = self.cluster.list("pods", trial.namespace, "app=web")
-        is_good = len(pods) == REPLICAS and all(_is_ready(pod) and not _is_bad(pod, self.revision) for pod in pods)
+        is_good = len(pods) == REPLICAS and all(is_ready(pod) and not _is_bad(pod, self.revision) for pod in pods)
         trial.was_bad |= any(_is_bad(pod, self.revision) for pod in pods)
         if not is_good:
             trial.good_again_after_s = None  # it may come back: a canary's next step
@@ -91,11 +90,6 @@ class Round:
 def _is_bad(pod: Object, revision: str) -> bool:
     names = {one["name"] for container in pod["spec"]["containers"] for one in container.get("env") or []}
     return bool(names & set(REVISIONS[revision]))
-
-
-def _is_ready(pod: Object) -> bool:
-    conditions = pod["status"].get("conditions") or []
-    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
 def manifests(keeper: str, namespace: str, env: Mapping[str, object]) -> list[Object]:
@@ -163,13 +157,9 @@ def run(revisions: Sequence[str]) -> list[Round]:
 def _round(cluster: Cluster, revision: str, stack: ExitStack) -> Round:
     played = Round(revision, cluster)
     users: dict[str, Traffic] = {}
-    drawn = random.SystemRandom()
     for keeper in (ALONE, CANARY, ANALYSED, AEGIS):
-        namespace = "bench-" + "".join(drawn.choices(string.ascii_lowercase, k=5))
-        cluster.kubectl("create", "namespace", namespace)
+        namespace = cluster.new_namespace("bench", mode="auto" if keeper == AEGIS else "")
         stack.callback(cluster.kubectl, "delete", "namespace", namespace, "--wait=false")
-        if keeper == AEGIS:
-            cluster.kubectl("label", "namespace", namespace, "aegis.dev/mode=auto")
         cluster.apply(script(namespace), *reversed(manifests(keeper, namespace, {})), manager="the-team")
         played.trials.append(Trial(keeper, namespace))
     for trial in played.trials:
@@ -183,7 +173,7 @@ def _round(cluster: Cluster, revision: str, stack: ExitStack) -> Round:
 
 def _wait_until_ready(cluster: Cluster, namespace: str) -> None:
     until = time.monotonic() + GIVEN_UP_AFTER_S
-    while sum(map(_is_ready, cluster.list("pods", namespace, "app=web"))) < REPLICAS:
+    while sum(map(is_ready, cluster.list("pods", namespace, "app=web"))) < REPLICAS:
         if time.monotonic() > until:
             sys.exit(f"the service in {namespace} does not come up")
         time.sleep(LOOK_EVERY_S)

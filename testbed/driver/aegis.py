@@ -5,7 +5,6 @@ import json
 import secrets
 import signal
 import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,8 @@ from typing import Any
 from aegis.cli.api import Api, log_in, remembered
 from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import NotFoundError
-from testbed.driver.cluster import A_MOMENT_S, ASKS_WITHIN_S, Cluster, Object, wait_for
+from testbed.driver.audit_log import asked_by_aegis
+from testbed.driver.cluster import ASKS_WITHIN_S, Cluster, Object, wait_for
 from testbed.layout import HERE, PROMETHEUS
 
 ROOT = HERE.parent
@@ -95,15 +95,17 @@ class Aegis:
 
     def conclusion(self, remediation_id: str, *states: RemediationState, within_s: float, because: str = "") -> Object:
         """Wait until a remediation is in one of these states, for this reason."""
-        until = time.monotonic() + within_s
-        while True:
+
+        def look() -> Object:
             with self.api as api:
                 found: Object = api.get(f"/api/v1/remediations/{remediation_id}")
-            if found["state"] in states and because in found["reason"]:
-                return found
-            said = f"{remediation_id} is {found['state']} ({found['reason']}), not {' or '.join(states)} {because}"
-            assert time.monotonic() < until, f"{said}, after {within_s:.0f} s"
-            time.sleep(A_MOMENT_S)
+            return found
+
+        def is_over(found: Object) -> bool:
+            return found["state"] in states and because in found["reason"]
+
+        what = f"{remediation_id} is not {' or '.join(states)} {because}".rstrip()
+        return wait_for(look, is_over, within_s=within_s, what=what)
 
     def notifications(self) -> list[Object]:
         with self.api as api:
@@ -160,13 +162,6 @@ def cause_of(incident: Mapping[str, Any]) -> str:
 
 
 def writes_in(audit_log: Path, namespace: str) -> list[str]:
-    """Return what Aegis changed in a namespace, by the API server's own log; Events are its word to people."""
-    return [
-        f"{one['verb']} {one['objectRef']['resource']}"
-        for one in map(json.loads, audit_log.read_text().splitlines())
-        if one["user"]["username"].startswith("system:serviceaccount:aegis:")
-        and one["verb"] not in ("get", "list", "watch")
-        and "dryRun=All" not in one["requestURI"]
-        and one.get("objectRef", {}).get("namespace") == namespace
-        and one["objectRef"]["resource"] != "events"
-    ]
+    """Return what Aegis changed in a namespace, by the API server's own log."""
+    found = (one for one in asked_by_aegis(audit_log) if one.is_change and one.namespace == namespace)
+    return [f"{one.verb} {one.resource}" for one in found]

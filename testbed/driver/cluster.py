@@ -2,6 +2,8 @@
 
 import json
 import os
+import random
+import string
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -22,10 +24,10 @@ Object = dict[str, Any]
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T], *, within_s: float, what: str) -> T:
-    """Look until there is something to return; what was seen last stands in the complaint."""
+def wait_for(look: Callable[[], T], is_it: Callable[[T], bool] = bool, *, within_s: float, what: str) -> T:
+    """Look until it is what is waited for, by default until there is anything; what was seen last is told."""
     until = time.monotonic() + within_s
-    while not (seen := look()):
+    while not is_it(seen := look()):
         assert time.monotonic() < until, f"{what}: not within {within_s:.0f} s; last seen: {seen!r}"
         time.sleep(A_MOMENT_S)
     return seen
@@ -52,6 +54,14 @@ class Cluster:
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
+    def new_namespace(self, prefix: str, *, mode: str = "") -> str:
+        """Make a namespace with a drawn name; `mode` says what Aegis may do in it."""
+        name = f"{prefix}-" + "".join(random.SystemRandom().choices(string.ascii_lowercase, k=5))
+        self.kubectl("create", "namespace", name)
+        if mode:
+            self.kubectl("label", "namespace", name, f"aegis.dev/mode={mode}")
+        return name
+
     def apply(self, *objects: Object, manager: str = "kubectl") -> None:
         """Apply as an owner does: server-side, without force, so that a field of somebody else's is a conflict."""
         text = yaml.safe_dump_all(objects)
@@ -73,10 +83,6 @@ class Cluster:
 
     def wait_until_rolled_out(self, namespace: str, name: str, *, within_s: float = 120) -> None:
         self.kubectl("-n", namespace, "rollout", "status", f"deployment/{name}", f"--timeout={within_s:.0f}s")
-
-    def wait_until_well(self, namespace: str, *names: str) -> None:
-        for name in names:
-            self.wait_until_rolled_out(namespace, name)
 
 
 def running_cluster(state: State, cache: Cache) -> Cluster:

@@ -1,17 +1,14 @@
 """These tests need the testbed: `make cluster`. They change what Aegis may do by namespaces of their own."""
 
-import random
-import string
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from aegis.cli.api import Api
-from testbed.__main__ import CACHE, STATE
 from testbed.driver.aegis import Aegis, installed, make_accounts
 from testbed.driver.cluster import Cluster, running_cluster
-from testbed.layout import Cache, State
+from testbed.layout import CACHE, STATE, Cache, State
 
 Measured = Callable[[str, float], None]
 MEASURED = pytest.StashKey[list[tuple[str, float]]]()
@@ -63,14 +60,11 @@ def bob(aegis: Aegis) -> Iterator[Api]:
 @pytest.fixture(scope="module")
 def new_namespace(cluster: Cluster) -> Iterator[Callable[[], str]]:
     """Make a namespace in which Aegis may act by itself; it is gone after the module."""
-    drawn, made = random.SystemRandom(), []
+    made: list[str] = []
 
     def make() -> str:
-        name = "shop-" + "".join(drawn.choices(string.ascii_lowercase, k=5))
-        cluster.kubectl("create", "namespace", name)
-        cluster.kubectl("label", "namespace", name, "aegis.dev/mode=auto")
-        made.append(name)
-        return name
+        made.append(cluster.new_namespace("shop", mode="auto"))
+        return made[-1]
 
     yield make
     if made:

@@ -1,61 +1,30 @@
 """Least privilege, from the API server's own log of the whole run: who asked for what, and was anything refused."""
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from tests.ports.conformance.requests import requests_in_audit_log, says_something, unlisted
 from typer.testing import CliRunner
 
 from aegis.cli.main import app
 from aegis.executor.settings import PROTECTED_NAMESPACES
+from testbed.driver.audit_log import ACCOUNTS, READING, Asked, asked_by_aegis
 
-READING = {"get", "list", "watch"}
-ACCOUNT = "system:serviceaccount:aegis:"
-AI_ENGINE, EXECUTOR = f"{ACCOUNT}ai-engine", f"{ACCOUNT}executor"
-
-
-@dataclass(frozen=True)
-class Asked:
-    user: str
-    verb: str
-    group: str
-    resource: str
-    """With its subresource, as RBAC rules write it; empty for what is no resource."""
-    namespace: str
-    code: int
-    decision: str
-    path: str
-
-    @property
-    def right(self) -> tuple[str, str, str]:
-        return self.verb, self.group, self.resource
+AI_ENGINE, EXECUTOR = f"{ACCOUNTS}ai-engine", f"{ACCOUNTS}executor"
 
 
 @pytest.fixture(scope="module")
 def asked(audit_log: Path) -> list[Asked]:
-    """Everything that Aegis asked the API server since it was started, in this run and the ones before."""
-    found = [_asked(line) for line in map(json.loads, audit_log.read_text().splitlines())]
-    return [one for one in found if one.user.startswith(ACCOUNT)]
+    """Everything that Aegis asked since the cluster was started, in this run and the ones before."""
+    return list(asked_by_aegis(audit_log))
 
 
-def _asked(line: dict[str, Any]) -> Asked:
-    about = line.get("objectRef") or {}
-    resource = "/".join(filter(None, (about.get("resource", ""), about.get("subresource", ""))))
-    return Asked(
-        user=line["user"]["username"],
-        verb=line["verb"],
-        group=about.get("apiGroup", ""),
-        resource=resource,
-        namespace=about.get("namespace", ""),
-        code=line.get("responseStatus", {}).get("code", 0),
-        decision=line.get("annotations", {}).get("authorization.k8s.io/decision", ""),
-        path=line["requestURI"],
-    )
+def right(one: Asked) -> tuple[str, str, str]:
+    return one.verb, one.group, one.resource
 
 
 def documented(service: str) -> set[tuple[str, str, str]]:
@@ -74,7 +43,7 @@ def _rights(objects: Iterator[dict[str, Any]]) -> Iterator[tuple[str, str, str]]
 
 def test_the_whole_run_is_in_the_log(asked: list[Asked]) -> None:
     """Or the other tests here would prove nothing."""
-    writes = {one.right for one in asked if one.user == EXECUTOR and one.verb not in READING}
+    writes = {right(one) for one in asked if one.user == EXECUTOR and one.verb not in READING}
 
     assert writes >= {("patch", "apps", "deployments"), ("create", "", "pods/eviction"), ("create", "", "events")}
 
@@ -90,7 +59,7 @@ def test_the_ai_engine_only_reads(asked: list[Asked]) -> None:
 
 @pytest.mark.parametrize("service", ["ai-engine", "executor"])
 def test_a_service_used_nothing_that_is_not_documented(asked: list[Asked], service: str) -> None:
-    used = {one.right for one in asked if one.user == ACCOUNT + service}
+    used = {right(one) for one in asked if one.user == ACCOUNTS + service}
 
     assert used - documented(service) == set()
 
@@ -106,3 +75,7 @@ def test_no_protected_namespace_was_written_to(asked: list[Asked]) -> None:
 
     assert written
     assert not [name for name in written for pattern in PROTECTED_NAMESPACES if fnmatchcase(name, pattern)]
+
+
+def test_every_kind_of_request_is_one_that_the_conformance_suite_tries(audit_log: Path) -> None:
+    assert unlisted(filter(says_something, requests_in_audit_log(audit_log))) == []

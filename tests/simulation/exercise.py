@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from tests.whole import fail_for
 
 from aegis.simulator.together.living import Exercised
 
@@ -33,11 +34,7 @@ def summarize(terminalreporter: Any) -> None:
 
 def finish(session: pytest.Session) -> None:
     """A rule, state, action or guardrail that nothing exercised is not known to hold: that fails."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(session.config, "workerinput"):
-        return
-    if _never(reporter) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    fail_for(session, _never)
 
 
 def _never(reporter: Any) -> Sequence[str]:

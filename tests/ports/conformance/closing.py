@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from tests.ports.conformance import report
 from tests.ports.conformance.requests import Request, listed
+from tests.whole import fail_for, reporter_of
 
 from aegis.clients.kubernetes import connect
 
@@ -29,13 +30,9 @@ def summarize(reporter: Any) -> None:
 
 def finish(session: pytest.Session) -> None:
     """A request that Aegis sends and that nothing has tried is not known to be answered as it expects: that fails."""
-    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is None or hasattr(session.config, "workerinput"):
-        return
-    if untried(reporter) and session.exitstatus == pytest.ExitCode.OK:
-        session.exitstatus = pytest.ExitCode.TESTS_FAILED
-    file = session.config.getoption("report")
-    if file is not None:
+    fail_for(session, untried)
+    reporter, file = reporter_of(session), session.config.getoption("report")
+    if reporter is not None and file is not None:
         requests = {str(one): sorted(tests) for one, tests in tried(reporter).items()}
         report.keep(file, _cluster(session.config), results=results(reporter), requests=requests)
 

@@ -1,17 +1,16 @@
 """The requests that Aegis sends, and the list of those that are tested."""
 
-import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 from aegis.simulator.kubernetes.request_log import Requested
+from testbed.driver.audit_log import ACCOUNTS, asked_by_aegis
 
 LIST = Path(__file__).with_name("requests.txt")
 """One request a line. What Aegis sends stands in it, and each line is sent by a test of this folder."""
 
-SERVICES = "system:serviceaccount:aegis:"
 ANY_PATCH = "?"
 _UNWELL, _TOO_MANY = 500, 429
 _DRY_RUN = "dry-run"
@@ -107,28 +106,19 @@ def requests_in_simulated_log(lines: Iterable[Requested]) -> set[Request]:
     return {
         Request(one.verb, _joined(one.group, one.resource, one.subresource), one.patch_type, one.dry_run, one.code)
         for one in lines
-        if one.user.startswith(SERVICES)
+        if one.user.startswith(ACCOUNTS)
     }
 
 
 def requests_in_audit_log(path: Path) -> set[Request]:
     """Return what Aegis's services asked a real API server, by its own log. It does not tell types of patches."""
-    found = set()
-    with path.open() as lines:
-        for line in lines:
-            event = json.loads(line)
-            is_ours = event["user"]["username"].startswith(SERVICES)
-            if is_ours and event["stage"] == "ResponseComplete" and "objectRef" in event:
-                found.add(_logged(event))
-    return found
-
-
-def _logged(event: Mapping[str, Any]) -> Request:
-    about, verb = event["objectRef"], event["verb"]
-    query = parse_qsl(urlsplit(event["requestURI"]).query)
-    resource = _joined(*(about.get(part, "") for part in ("apiGroup", "resource", "subresource")))
-    patch_type = ANY_PATCH if verb == "patch" else ""
-    return Request(verb, resource, patch_type, ("dryRun", "All") in query, event["responseStatus"]["code"])
+    return {
+        Request(
+            one.verb, _joined(one.group, one.resource), ANY_PATCH if one.verb == "patch" else "", one.dry_run, one.code
+        )
+        for one in asked_by_aegis(path)
+        if one.resource
+    }
 
 
 def _joined(*parts: str) -> str:

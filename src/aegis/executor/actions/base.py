@@ -61,19 +61,13 @@ def edit_object(target: Object, edits: Sequence[FieldEdit], *, order_id: str) ->
     update moves. The order's own stamp goes on with the edits and off with the undo; those of other orders, which may
     still be held, stay as they are.
     """
-    metadata = target["metadata"]
-    path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
-    is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
-    if metadata.get("annotations") is None:
+    if target["metadata"].get("annotations") is None:
         stamped = FieldEdit("/metadata/annotations", ABSENT, {STAMP_PREFIX + order_id: _STAMPED})
     else:
         stamped = FieldEdit(_stamp_pointer(order_id), ABSENT, _STAMPED)
-    undo = [
-        is_this_object,
-        *_operations([FieldEdit(edit.pointer, edit.after, edit.before) for edit in edits]),
-        *taking_off_stamp(order_id),
-    ]
-    return _patch(path, [is_this_object, *_operations([*edits, stamped])]), _patch(path, undo)
+    back = _operations([FieldEdit(edit.pointer, edit.after, edit.before) for edit in edits])
+    do, undo = _operations([*edits, stamped]), [*back, *taking_off_stamp(order_id)]
+    return patch_of(target, do), patch_of(target, undo)
 
 
 def is_stamped(target: Object | None, order_id: str) -> bool:
@@ -145,8 +139,12 @@ def _operations(edits: Iterable[FieldEdit]) -> list[dict[str, Any]]:
     return operations
 
 
-def _patch(path: str, operations: list[dict[str, Any]]) -> ExactRequest:
-    return ExactRequest("PATCH", path, JSON_PATCH, spelled(operations))
+def patch_of(target: Object, operations: Sequence[dict[str, Any]]) -> ExactRequest:
+    """Return the request that carries out a patch on this very object, and on no namesake."""
+    metadata = target["metadata"]
+    path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
+    is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
+    return ExactRequest("PATCH", path, JSON_PATCH, spelled([is_this_object, *operations]))
 
 
 def _escaped(key: str) -> str:

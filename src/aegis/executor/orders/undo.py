@@ -13,9 +13,7 @@ import orjson
 
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
-from aegis.executor.actions.base import JSON_PATCH, is_stamped, taking_off_stamp
-from aegis.executor.cluster.paths import path_of
-from aegis.executor.cluster.spelling import spelled
+from aegis.executor.actions.base import is_stamped, patch_of, taking_off_stamp
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
@@ -142,14 +140,7 @@ def letting_go(target: Object, order_id: str) -> ExactRequest | None:
         nobody = {"op": "replace", "path": "/metadata/managedFields", "value": [{}]}
         left.append({"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER})
         left.append(nobody if len(entries) == 1 else {"op": "remove", "path": pointer})
-    return _patch(target, left) if left else None
-
-
-def _patch(target: Object, operations: list[dict[str, Any]]) -> ExactRequest:
-    metadata = target["metadata"]
-    path = path_of(target["apiVersion"], target["kind"], metadata.get("namespace"), metadata["name"])
-    is_this_object = {"op": "test", "path": "/metadata/uid", "value": metadata["uid"]}
-    return ExactRequest("PATCH", path, JSON_PATCH, spelled([is_this_object, *operations]))
+    return patch_of(target, left) if left else None
 
 
 def _value_at(thing: Any, pointer: str) -> Any:
