@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 TEST_WORKERS ?= auto
 SCHEDULES ?= 2000
+DAYS ?= 24
 FIRST_SEED ?= 0
 
 .DEFAULT_GOAL := help
@@ -73,6 +74,9 @@ bench-cluster: $(STAMP)  ## Measure bad revisions beside Argo Rollouts, on the c
 simulate: $(STAMP)  ## Random fault schedules against the rules that always hold; SCHEDULES=… FIRST_SEED=…
 	@$(BIN)/python -m pytest tests/simulation -n $(TEST_WORKERS) -q --schedules $(SCHEDULES) --first-seed $(FIRST_SEED)
 
+ordinary-days: $(STAMP)  ## Drawn days on which nothing breaks: no action may be proposed; DAYS=… FIRST_SEED=…
+	@$(BIN)/python benchmarks/ordinary_days.py --days $(DAYS) --first-seed $(FIRST_SEED)
+
 kubectl:  ## A kubectl for the tests: the one on PATH, else built from its Go module
 	@scripts/kubectl.sh $(VENV)/tools
 
@@ -82,4 +86,4 @@ lock:  ## Write requirements/*.lock anew from pyproject.toml
 clean:  ## Remove what the other targets made
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
-.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import record rules test test-cluster conformance check bench bench-cluster simulate kubectl lock clean
+.PHONY: help setup demo up cluster cluster-down cluster-logs cluster-import record rules test test-cluster conformance check bench bench-cluster simulate ordinary-days kubectl lock clean

@@ -22,6 +22,9 @@ from aegis.catalogue.signals import (
 from aegis.contracts.actions import RaiseMemory, RollbackRollout, ScaleWorkload
 from aegis.contracts.outcomes import Outcome, Stage
 
+# From here on the shipped policy rolls back unasked.
+UNASKED = 0.7
+
 
 def usual(world: World, *names: str) -> None:
     for name in names:
@@ -125,6 +128,50 @@ def test_a_revision_that_fails_requests_is_rolled_back(world: World) -> None:
 
     assert world.cause == "bad_revision"
     assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_a_revision_that_served_well_for_a_while_is_not_taken_back_unasked_for_what_began_later(world: World) -> None:
+    world.roll_out("web", 2, surge=2, ready=True)
+    world.retire("web", 1)
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h1")
+    world.run(60)
+    world.show(REVISION_ERROR_RATIO, "web", None, revision="h1")
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h2")
+    world.run(300)
+    world.show(REVISION_ERROR_RATIO, "web", 0.3, revision="h2")
+    world.show(ERROR_RATIO, "web", 0.3)
+    world.run(120)
+
+    [proposal] = world.proposals
+    assert proposal.confidence < UNASKED
+    assert "served well for" in proposal.rationale
+
+
+def test_a_revision_that_fails_later_beside_one_that_does_not_is_taken_back(world: World) -> None:
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h1")
+    world.roll_out("web", 2, surge=1, ready=True)
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h2")
+    world.run(300)
+    world.show(REVISION_ERROR_RATIO, "web", 0.3, revision="h2")
+    world.show(ERROR_RATIO, "web", 0.1)
+    world.run(120)
+
+    [proposal] = world.proposals
+    assert proposal.confidence >= UNASKED
+
+
+def test_the_stores_last_connections_are_not_the_fault_of_who_was_rolled_out_before(world: World) -> None:
+    world.roll_out("cart", 2, surge=2, ready=True)
+    world.retire("cart", 1)
+    world.show(CONNECTIONS_USAGE, "store", 0.6)
+    world.run(400)
+    for name in ("web", "cart"):
+        world.show(ERROR_RATIO, name, 0.25)
+    world.show(CONNECTIONS_USAGE, "store", 1.0)
+    world.run(120)
+
+    assert (world.cause, world.subject) == ("connections_exhausted", "shop/Deployment/store")
+    assert all(one.confidence < UNASKED for one in world.proposals)
 
 
 def test_a_slow_revision_is_rolled_back_unless_what_it_calls_is_slow_itself(world: World) -> None:

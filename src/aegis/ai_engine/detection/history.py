@@ -81,6 +81,7 @@ class Past:
     healthy: dict[str, datetime] = field(default_factory=dict)
     """When each revision was last seen with all its pods ready for long enough."""
     whole_since: dict[str, datetime] = field(default_factory=dict)
+    """Since when all pods of a revision have been ready, as far as was seen; of those whose pods are."""
     condemned: set[str] = field(default_factory=set)
     """Revisions that were found to be bad: never to be gone back to."""
     newest: str | None = None

@@ -73,17 +73,26 @@ def _all(case: Case) -> Iterator[Hypothesis]:
                 yield from rule(case, view)
     for view in rolled_out_beside(case):
         yield from rollouts.bad_revision(case, view)
+    # A store that gives its last connections away is well itself: only who asks it for more fails.
+    for view in needed_beside(case):
+        yield from load.connections(case, view)
+
+
+def needed_beside(case: Case) -> list[WorkloadView]:
+    """Return what members need that shows nothing itself."""
+    needed = {one for member in case.members for one in case.neighbourhood.dependencies(member)} - case.members
+    return [view for ref in sorted(needed, key=str) if (view := case.view(ref)) is not None]
 
 
 def rolled_out_beside(case: Case) -> list[WorkloadView]:
     """Return what shows nothing yet and was rolled out shortly before: changes are the first suspects."""
     unknown = {one.namespace for one in case.members if not case.neighbourhood.is_known(one)}
-    needed = {one for member in case.members for one in case.neighbourhood.dependencies(member)}
+    needed = needed_beside(case)
     return [
         view
         for view in case.inventory.workloads.values()
         if view.ref not in case.members
-        and (view.ref in needed or (view.ref.namespace in unknown and not case.neighbourhood.is_known(view.ref)))
+        and (view in needed or (view.ref.namespace in unknown and not case.neighbourhood.is_known(view.ref)))
         and rollouts.young_rollout(case, view) is not None
     ]
 

@@ -1,7 +1,7 @@
 """Is the newest revision to blame? Only if it is young, and the one before it is or was fine."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from aegis.ai_engine.detection.board import Window
@@ -26,6 +26,10 @@ YOUNG = timedelta(minutes=30)
 # Clocks of objects are in whole seconds, and the first symptom may carry the pod's birth.
 SLACK = timedelta(seconds=15)
 PREVIOUS_WINDOW = timedelta(minutes=10)
+# A revision that served this long before the trouble began is hardly to blame for it: something else changed since.
+SERVED_WELL = timedelta(minutes=3)
+# Worth asking a person, too little to act upon unasked.
+CAME_LATER = 0.6
 
 CRASHES = ("CrashLoopBackOff", "Restarting")
 CANNOT_START = ("CreateContainerConfigError", "FailedMount", "ImagePullBackOff")
@@ -114,14 +118,27 @@ class Blame:
     confidence: float
     text: str
     symptoms: tuple[Symptom, ...] = ()
+    by_time: bool = False
+    """It compares now with before, not pods of one revision with pods of the other at the same time."""
 
 
 def blames(case: Case, rollout: RolloutFacts) -> list[Blame]:
     """Return all that speaks against the newest revision, strongest first; nothing if the one before failed too."""
     if not rollout.previous_was_fine:
         return []
-    found = (blame for look in _LOOKS for blame in look(case, rollout))
+    found = (_in_time(case, rollout, blame) for look in _LOOKS for blame in look(case, rollout))
     return sorted(found, key=lambda one: -one.confidence)
+
+
+def _in_time(case: Case, rollout: RolloutFacts, blame: Blame) -> Blame:
+    """Doubt what rests on before and after alone, where all was well for a while after the rollout too."""
+    whole_since = case.history.past_of(rollout.workload).whole_since.get(rollout.newest)
+    onset = case.onset(rollout.workload.ref)
+    if not blame.by_time or whole_since is None or onset - whole_since < SERVED_WELL:
+        return blame
+    minutes = (onset - whole_since) / timedelta(minutes=1)
+    text = f"{blame.text}, though it had served well for {minutes:.0f} minutes"
+    return replace(blame, confidence=min(blame.confidence, CAME_LATER), text=text)
 
 
 def bad_revision(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
@@ -211,12 +228,15 @@ def _errors(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     if len(newest) >= ENOUGH and len(previous):
         usual, now = previous.median or 0.0, newest.median or 0.0
         if _clearly_worse(usual, now) and newest.seconds >= LASTING.total_seconds():
-            yield Blame(0.9, f"fails {now:.0%} of its requests, the one before {usual:.1%}")
+            text = f"fails {now:.0%} of its requests, the one before {usual:.1%}"
+            beside = case.lately(REVISION_ERROR_RATIO, ref, revision=rollout.previous).median
+            yield Blame(0.9, text, by_time=beside is None or not _clearly_worse(beside, now))
         return
     before, after = case.before(rollout.at, ERROR_RATIO, ref), _since_rollout(case, rollout, ERROR_RATIO)
     lasting = case.anomalies(ref, ERROR_RATIO)
     if lasting and len(before) >= ENOUGH and _clearly_worse(before.median or 0.0, after.median or 0.0):
-        yield Blame(0.75, f"came, and {after.median or 0.0:.0%} of requests fail, before it {before.median or 0.0:.1%}")
+        text = f"came, and {after.median or 0.0:.0%} of requests fail, before it {before.median or 0.0:.1%}"
+        yield Blame(0.75, text, by_time=True)
 
 
 def _clearly_worse(usual: float, now: float) -> bool:
@@ -234,7 +254,8 @@ def _slower(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     slower = now >= usual * SLOWER_TIMES and now - usual >= LATENCY.floor
     lasting = case.anomalies(ref, LATENCY) or case.lasts(LATENCY, ref, above=usual * SLOWER_TIMES + LATENCY.floor)
     if slower and lasting and not _something_it_needs_is_slower(case, rollout):
-        yield Blame(0.8, f"takes {now * 1000:.0f} ms for a request, the one before {usual * 1000:.0f} ms")
+        text = f"takes {now * 1000:.0f} ms for a request, the one before {usual * 1000:.0f} ms"
+        yield Blame(0.8, text, by_time=True)
 
 
 def _something_it_needs_is_slower(case: Case, rollout: RolloutFacts) -> bool:
@@ -258,11 +279,13 @@ def _starved(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     throttled = case.before(rollout.at, CPU_THROTTLED, ref).median or 0.0
     if throttled < THROTTLED / 2 and case.lasts(CPU_THROTTLED, ref, above=THROTTLED):
         now = case.lately(CPU_THROTTLED, ref).median or 0.0
-        yield Blame(0.8, f"is throttled {now:.0%} of the time, the one before {throttled:.0%}, and work piles up")
+        text = f"is throttled {now:.0%} of the time, the one before {throttled:.0%}, and work piles up"
+        yield Blame(0.8, text, by_time=True)
     used = case.before(rollout.at, CPU_USAGE, ref).median
     if used is not None and case.lasts(CPU_USAGE, ref, above=used * BURNS_TIMES + CPU_USAGE.floor):
         now = case.lately(CPU_USAGE, ref).median or 0.0
-        yield Blame(0.75, f"uses {now:.0%} of its CPU limit, the one before {used:.0%}, and work piles up")
+        text = f"uses {now:.0%} of its CPU limit, the one before {used:.0%}, and work piles up"
+        yield Blame(0.75, text, by_time=True)
 
 
 def _a_queue_grows(case: Case) -> bool:

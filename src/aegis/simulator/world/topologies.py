@@ -47,6 +47,8 @@ class TopologySpec(BaseModel):
     namespaces: int | None = Field(default=None, ge=1, le=4)
     fragile: bool = False
     """Everything is unready while something that it calls is gone."""
+    spare_connections: float = Field(default=1.0, ge=1)
+    """How many times the usual connections a store gives, for people who scale out what calls it."""
     parts: dict[Role, "PartSpec"] = {}
     """What is otherwise in the shop: its sizes, and how its programs behave."""
 
@@ -190,6 +192,7 @@ class _Drawing:
 
     def __init__(self, rng: random.Random, spec: TopologySpec) -> None:
         self._rng = rng
+        self._spare_connections = spec.spare_connections
         total = spec.workloads or rng.randint(4, 12)
         count = spec.namespaces or rng.choice((1, 1, 2, 3))
         self._namespaces = rng.sample(_NAMESPACES, count)
@@ -278,7 +281,7 @@ class _Drawing:
         rng = self._rng
         part.replicas, part.rps = 1, rate
         pools = sum((each.program.pool_size or 0) * each.replicas for each in clients)
-        most = max(12, math.ceil(pools * rng.uniform(1.2, 1.6)))
+        most = max(12, math.ceil(pools * rng.uniform(1.2, 1.6) * self._spare_connections))
         cpu_s = rng.uniform(0.0008, 0.002)
         part.cpu = _at_least((0.03 + rate * cpu_s) / 0.4)
         memory = rng.randint(120, 300)
