@@ -37,7 +37,8 @@ CANNOT_START = ("CreateContainerConfigError", "FailedMount", "ImagePullBackOff")
 ERROR_RATIO_WORSE_BY = 0.05
 ERROR_RATIO_TIMES = 3.0
 SLOWER_TIMES = 2.0
-MORE_TRAFFIC_TIMES = 1.5
+# With a third of its capacity to spare nothing gets twice as slow by less than this.
+MORE_TRAFFIC_TIMES = 1.3
 THROTTLED = 0.25
 BURNS_TIMES = 2.0
 
