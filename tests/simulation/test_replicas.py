@@ -23,7 +23,7 @@ AWAY = timedelta(seconds=75)
 """For so long a killed replica stays away, longer than its claims: the other one has to finish what it left."""
 STEP_S = 15.0
 """Every service has a turn so often: claims last four times as long."""
-DEATHS = 3
+DEATHS = 4
 """So many of each service in one run, far apart: a run for each boundary would take too long."""
 PARTS = 2
 """Each story is tested in so many parts, which may run side by side."""
