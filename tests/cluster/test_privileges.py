@@ -11,6 +11,7 @@ from tests.ports.conformance.requests import requests_in_audit_log, says_somethi
 from typer.testing import CliRunner
 
 from aegis.cli.main import app
+from aegis.clients.api_server import VERSION
 from aegis.executor.settings import PROTECTED_NAMESPACES
 from testbed.driver.audit_log import ACCOUNTS, READING, Asked, asked_by_aegis
 
@@ -59,9 +60,14 @@ def test_the_ai_engine_only_reads(asked: list[Asked]) -> None:
 
 @pytest.mark.parametrize("service", ["ai-engine", "executor"])
 def test_a_service_used_nothing_that_is_not_documented(asked: list[Asked], service: str) -> None:
-    used = {right(one) for one in asked if one.user == ACCOUNTS + service}
+    used = {right(one) for one in asked if one.user == ACCOUNTS + service and one.resource}
 
     assert used - documented(service) == set()
+
+
+def test_beside_resources_nothing_but_the_version_is_read(asked: list[Asked]) -> None:
+    """Every account may: no rule is needed for it."""
+    assert {(one.verb, one.path) for one in asked if not one.resource} <= {("get", VERSION)}
 
 
 def test_nothing_was_refused_for_want_of_a_right(asked: list[Asked]) -> None:

@@ -11,14 +11,16 @@ from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
+import httpx2
 import typer
 
 from aegis.catalogue import rbac
 from aegis.cli import rights
 from aegis.cli.api import Api, Session, remembered
-from aegis.cli.output import Format, Output, errors, print_rows
+from aegis.cli.output import Format, Output, print_rows
 from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
 from aegis.cli.settings import CliSettings
+from aegis.clients.api_server import NEEDED, VERSION, OlderServerError, no_answer, supported_version
 from aegis.clients.kubernetes import connect
 from aegis.kit.errors import AegisError, UpstreamError
 
@@ -53,6 +55,7 @@ def doctor(
     looks: list[Callable[[], list[Finding]]] = [_python, _embedded, _kubectl, _ports, _backend]
     if kubeconfig is not None:
         refuse_missing(kubeconfig)
+        looks.append(partial(_versions, kubeconfig))
         looks += [partial(_rights, service, kubeconfig, namespace or ()) for service in rbac.RULES_OF]
     findings = [finding for look in looks for finding in look()]
     rows: list[dict[str, Any]] = [
@@ -65,19 +68,27 @@ def doctor(
 
 
 async def refuse_unusable(kubeconfig: Path) -> None:
-    """Raise UpstreamError unless the API server answers each service, and knows who it is."""
-    for service, rules in rbac.RULES_OF.items():
-        file = kubeconfig_of(service, kubeconfig)
+    """Raise UpstreamError unless the API server answers each service, knows who it is and is new enough."""
+    for service in rbac.RULES_OF:
+        await _server_version(kubeconfig_of(service, kubeconfig))
+
+
+async def _server_version(file: Path) -> str:
+    """Return the version of the API server that a kubeconfig names.
+
+    Raises:
+        UpstreamError: it does not answer, does not know us, or is too old.
+    """
+    async with connect(str(file)) as http:
         try:
-            async with connect(str(file)) as http:
-                lacking = await rights.missing(http, rights.needed(rules(), ()))
-        except UpstreamError as error:
+            return supported_version(await http.get(VERSION))
+        except OlderServerError as error:
+            raise UpstreamError(f"{file}: {error.message}", hint=error.hint) from error
+        except (UpstreamError, httpx2.HTTPError, OSError) as error:
+            why = error.message if isinstance(error, UpstreamError) else no_answer(error)
             raise UpstreamError(
-                f"{file}: {error.message}", hint=f"`kubectl --kubeconfig {file} get namespaces` should work."
+                f"{file}: {why}", hint=f"`kubectl --kubeconfig {file} get namespaces` should work."
             ) from error
-        if lacking:
-            told = f"{service} lacks {len(lacking)} rights; `aegis doctor --kubeconfig {kubeconfig}` names them"
-            errors.print(told, highlight=False, soft_wrap=True)
 
 
 def _python() -> list[Finding]:
@@ -127,11 +138,24 @@ def _backend() -> list[Finding]:
     return [Finding("Backend", True, f"{session.url} is {status}")]
 
 
+def _versions(kubeconfig: Path) -> list[Finding]:
+    """One line, unless the services' kubeconfigs find different things."""
+
+    def look(file: Path) -> Finding:
+        what = f"API server, {NEEDED}"
+        try:
+            return Finding(what, True, asyncio.run(_server_version(file)))
+        except AegisError as error:
+            return Finding(what, False, error.message, error.hint)
+
+    return list(dict.fromkeys(look(kubeconfig_of(service, kubeconfig)) for service in rbac.RULES_OF))
+
+
 def _rights(service: str, kubeconfig: Path, namespaces: Sequence[str]) -> list[Finding]:
     """One line for each right that a service needs and does not have; one for all where nothing is missing."""
     needed = rights.needed(rbac.RULES_OF[service](), namespaces)
 
-    async def ask() -> list[rights.Right]:
+    async def ask() -> list[rbac.Right]:
         async with connect(str(kubeconfig_of(service, kubeconfig))) as http:
             return await rights.missing(http, needed)
 

@@ -2,39 +2,15 @@
 
 import asyncio
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import httpx2
 
+from aegis.catalogue.rbac import CLUSTER_WIDE, EVERYWHERE, Right
 from aegis.kit.errors import UpstreamError
 
-EVERYWHERE = ""
 _REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 _AT_ONCE = 8
-_CLUSTER_WIDE = frozenset({"namespaces", "nodes"})
-"""Resources that are in no namespace: a right to them is given for the whole cluster, or not at all."""
-
-
-@dataclass(frozen=True)
-class Right:
-    verb: str
-    group: str
-    resource: str
-    """With its subresource, as in `pods/eviction`."""
-    namespace: str
-
-    def __str__(self) -> str:
-        full = f"{self.resource}.{self.group}" if self.group else self.resource
-        if self.resource in _CLUSTER_WIDE:
-            return f"{self.verb} {full}"
-        return f"{self.verb} {full} in {self.namespace or 'all namespaces'}"
-
-    @property
-    def rule(self) -> str:
-        """The rule that gives it, as a role has it."""
-        group = self.group or '""'
-        return f"{{apiGroups: [{group}], resources: [{self.resource}], verbs: [{self.verb}]}}"
 
 
 def needed(rules: Iterable[dict[str, Any]], namespaces: Sequence[str]) -> list[Right]:
@@ -45,7 +21,7 @@ def needed(rules: Iterable[dict[str, Any]], namespaces: Sequence[str]) -> list[R
         for group in rule["apiGroups"]
         for resource in rule["resources"]
         for verb in rule["verbs"]
-        for namespace in ((EVERYWHERE,) if resource in _CLUSTER_WIDE else namespaces or (EVERYWHERE,))
+        for namespace in ((EVERYWHERE,) if resource in CLUSTER_WIDE else namespaces or (EVERYWHERE,))
     ]
 
 

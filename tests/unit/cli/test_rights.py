@@ -1,4 +1,4 @@
-"""`aegis doctor --kubeconfig` asks an API server what the services may do, and tells what is missing."""
+"""`aegis doctor --kubeconfig` asks an API server what it is and what the services may do, and tells what is missing."""
 
 import asyncio
 import json
@@ -12,19 +12,22 @@ from tests.unit.cli.conftest import Cli
 from tests.unit.simulator.kubernetes.builders import an_api
 
 from aegis.catalogue import rbac
+from aegis.cli.doctor import refuse_unusable
 from aegis.kit.embedded import free_port
 from aegis.simulator.kubernetes.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
-from aegis.simulator.kubernetes.serving import Served, kubeconfig, serving
-from aegis.simulator.kubernetes.store import Store
+from aegis.simulator.kubernetes.server import ApiServer
+from aegis.simulator.kubernetes.serving import Served, kubeconfig, self_signed, serving
 from aegis.simulator.kubernetes.users import Users, service_account
 
 TOKENS = {service: f"token-of-{service}" for service in rbac.RULES_OF}
 
 
 class Cluster:
-    def __init__(self, store: Store, folder: Path) -> None:
-        self.store = store
+    def __init__(self, api: ApiServer, folder: Path, url: str) -> None:
+        self.api = api
+        self.store = api.store
         self.folder = folder
+        self.url = url
 
     def give(self, service: str, rules: list[dict[str, Any]], *, namespace: str = "") -> None:
         """Bind a service to these rules, everywhere or in one namespace."""
@@ -49,7 +52,12 @@ async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with serving(api.app, tls=True) as served:
         for service, token in TOKENS.items():
             (tmp_path / f"{service}.kubeconfig").write_text(kubeconfig(served, token=token))
-        yield Cluster(api.store, tmp_path)
+        yield Cluster(api.app, tmp_path, served.url)
+
+
+async def versions(cli: Cli, folder: Path) -> list[dict[str, str]]:
+    found = json.loads((await asyncio.to_thread(cli.run, "doctor", "--kubeconfig", str(folder), "-o", "json")).stdout)
+    return [one for one in found if one["check"].startswith("API server")]
 
 
 async def told(cli: Cli, folder: Path, *arguments: str) -> dict[str, list[dict[str, str]]]:
@@ -122,3 +130,60 @@ async def test_a_cluster_that_does_not_say_is_told_as_such(alone: Cli, cluster: 
     assert "executor.kubeconfig" in await asyncio.to_thread(
         alone.refuses, "doctor", "--kubeconfig", str(cluster.folder)
     )
+
+
+# Its version, and whether it lets us in at all
+
+
+async def test_the_version_is_a_line_of_its_own(alone: Cli, cluster: Cluster) -> None:
+    [found] = await versions(alone, cluster.folder)
+
+    assert found == {
+        "check": "API server, Kubernetes 1.28 or newer", "result": "ok", "found": "v1.37.2", "hint": "",
+    }  # fmt: skip
+
+
+async def test_an_older_server_is_missing_what_is_needed(alone: Cli, cluster: Cluster) -> None:
+    cluster.api.version = {"major": "1", "minor": "27+", "gitVersion": "v1.27.16-eks-a737599"}
+
+    for found in await versions(alone, cluster.folder):
+        assert found["result"] == "missing"
+        assert "is Kubernetes v1.27.16-eks-a737599, and Aegis needs Kubernetes 1.28 or newer" in found["found"]
+
+
+async def test_aegis_does_not_start_on_an_older_server(alone: Cli, cluster: Cluster) -> None:
+    cluster.api.version = {"major": "1", "minor": "27", "gitVersion": "v1.27.16"}
+
+    refusal = await asyncio.to_thread(alone.refuses, "up", "--kubeconfig", str(cluster.folder))
+
+    assert "the API server is Kubernetes v1.27.16, and Aegis needs Kubernetes 1.28 or newer" in refusal
+
+
+@pytest.mark.parametrize("service", sorted(TOKENS))
+async def test_aegis_does_not_start_with_a_token_that_nobody_has(alone: Cli, cluster: Cluster, service: str) -> None:
+    file = cluster.folder / f"{service}.kubeconfig"
+    file.write_text(file.read_text().replace(TOKENS[service], "unknown"))
+
+    refusal = await asyncio.to_thread(alone.refuses, "up", "--kubeconfig", str(cluster.folder))
+
+    assert f"error: {file}: the API server answered 401: Unauthorized" in refusal
+
+
+async def test_aegis_does_not_start_where_no_server_answers_or_another_one_does(alone: Cli, cluster: Cluster) -> None:
+    file = cluster.folder / "executor.kubeconfig"
+    known = file.read_text()
+    strange = self_signed("127.0.0.1", now=cluster.store.clock.now()).certificate
+    for wrong in (Served(f"https://127.0.0.1:{free_port()}", strange), Served(cluster.url, strange)):
+        file.write_text(kubeconfig(wrong, token=TOKENS["executor"]))
+        refusal = await asyncio.to_thread(alone.refuses, "up", "--kubeconfig", str(cluster.folder))
+        assert f"error: {file}: the API server does not answer: ConnectError" in refusal
+
+    file.write_text(known)
+    await refuse_unusable(cluster.folder)
+
+
+async def test_looking_whether_a_cluster_will_do_writes_nothing_into_its_log(cluster: Cluster) -> None:
+    """Not even a review: the AI Engine's account is one that only reads."""
+    await refuse_unusable(cluster.folder)
+
+    assert list(cluster.api.requests) == []

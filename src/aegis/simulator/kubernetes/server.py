@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qsl
@@ -16,7 +16,7 @@ from aegis.simulator.kubernetes.discovery import AGGREGATED, aggregated, etag, l
 from aegis.simulator.kubernetes.errors import ApiError, method_not_allowed
 from aegis.simulator.kubernetes.metrics import UsageSource
 from aegis.simulator.kubernetes.rbac import Attributes, is_cluster_admin, refuse_unless_allowed
-from aegis.simulator.kubernetes.recordings import recorded
+from aegis.simulator.kubernetes.recordings import recorded_json
 from aegis.simulator.kubernetes.request_log import RequestLog
 from aegis.simulator.kubernetes.requests import JSON, TEXT, Answer, Request, Stream, Target, answer, target_of
 from aegis.simulator.kubernetes.store import Store
@@ -51,7 +51,7 @@ def create_app(
 
 
 class ApiServer:
-    """The ASGI app. `requests`, `users` and `weather` are there for whoever runs the cluster."""
+    """The ASGI app. `requests`, `users`, `weather` and `version` are there for whoever runs the cluster."""
 
     def __init__(
         self,
@@ -68,6 +68,8 @@ class ApiServer:
         self.usage = usage
         self.weather = weather
         self.requests = RequestLog()
+        self.version: Mapping[str, str] = recorded_json("version.json")
+        """What `GET /version` is answered with."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
@@ -119,7 +121,7 @@ class ApiServer:
         refuse_unless_allowed(self.store, request.user, request.attributes)
         await self.weather.pass_over(self.store.clock, self.store.rng)
         if request.target is None:
-            return _static(request)
+            return answer(dict(self.version)) if request.path.rstrip("/") == "/version" else _static(request)
         return self._answer_resource(request, request.target)
 
     def _debug_requests(self, request: Request) -> Answer:
@@ -180,10 +182,8 @@ _HANDLERS: dict[tuple[str, bool], Callable[[Store, Request, Target], Answer]] = 
 
 
 def _static(request: Request) -> Answer:
-    """Answer what does not depend on the cluster's objects: discovery, OpenAPI, the version."""
+    """Answer what does not depend on the cluster: discovery, OpenAPI."""
     path = request.path.rstrip("/")
-    if path == "/version":
-        return Answer(recorded("version.json"))
     if path in ("/api", "/apis") and "as=APIGroupDiscoveryList" in request.headers.get("accept", ""):
         return _cached(request, aggregated(path), AGGREGATED)
     if path in legacy():
