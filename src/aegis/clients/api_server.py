@@ -50,7 +50,7 @@ def supported_version(answer: httpx2.Response) -> str:
     """
     if not answer.is_success:
         raise TemporaryError(told(answer), retry_after_s=wait_of(answer).total_seconds())
-    said = _json(answer)
+    said = body_of(answer)
     version = _numbers(said)
     if version is None:
         raise TemporaryError(f"the API server does not say its version: {answer.text[:200]}")
@@ -77,7 +77,7 @@ def told(answer: httpx2.Response) -> str:
 
 def message_of(answer: httpx2.Response) -> str:
     """Return the words of a no (whom, which verb, resource, namespace), and the rule that gives a missing right."""
-    said = str(_json(answer).get("message") or "")
+    said = str(body_of(answer).get("message") or "")
     if answer.status_code == FORBIDDEN and _LACKS_RIGHT.search(said):
         return f"{said}; {_remedy(answer.request)}"
     return said
@@ -89,18 +89,19 @@ def wait_of(answer: httpx2.Response, *, longest: timedelta = timedelta(minutes=5
     return min(timedelta(seconds=int(said)), longest) if said.isdecimal() else _A_MOMENT
 
 
-def _remedy(request: httpx2.Request) -> str:
-    is_watch = request.url.params.get("watch") == "true"
-    right = right_to(request.method, request.url.path, is_watch=is_watch)
-    return f"add to the role: {right.rule}; `aegis rbac | kubectl apply -f -` adds all that is needed"
-
-
-def _json(answer: httpx2.Response) -> dict[str, Any]:
+def body_of(answer: httpx2.Response) -> dict[str, Any]:
+    """Return an answer's JSON object; of anything else its beginning, as `message`."""
     try:
         said = orjson.loads(answer.content)
     except orjson.JSONDecodeError:
         said = None
     return said if isinstance(said, dict) else {"message": answer.text[:200]}
+
+
+def _remedy(request: httpx2.Request) -> str:
+    is_watch = request.url.params.get("watch") == "true"
+    right = right_to(request.method, request.url.path, is_watch=is_watch)
+    return f"add to the role: {right.rule}; `aegis rbac | kubectl apply -f -` adds all that is needed"
 
 
 def _numbers(said: Mapping[str, Any]) -> tuple[int, int] | None:

@@ -45,7 +45,7 @@ async def serve(settings: ExecutorSettings) -> None:
     backend = httpx.AsyncClient(base_url=settings.backend_url, headers=bearer, timeout=10)
     known_as = {"Authorization": f"Bearer {settings.ai_engine_key.get_secret_value()}"}
     ai_engine = httpx.AsyncClient(base_url=settings.ai_engine_url, headers=known_as)
-    cluster = KubernetesCluster(connect(settings.kubeconfig))
+    cluster = KubernetesCluster(connect(settings.kubeconfig), clock)
     ports = ExecutorPorts(
         settings=settings,
         clock=clock,

@@ -98,7 +98,7 @@ async def test_the_ai_engine_reads_what_pods_use(cluster: Cluster) -> None:
 
 @pytest.mark.parametrize(("api_version", "kind"), KINDS, ids=[kind for _, kind in KINDS])
 async def test_the_executor_reads_each_kind_that_it_looks_at(cluster: Cluster, api_version: str, kind: str) -> None:
-    reads = KubernetesCluster(cluster.http)
+    reads = KubernetesCluster(cluster.http, SystemClock())
 
     here = await reads.list(api_version, kind, cluster.namespace)
     everywhere = await reads.list(api_version, kind)
@@ -110,7 +110,7 @@ async def test_the_executor_reads_each_kind_that_it_looks_at(cluster: Cluster, a
 
 
 async def test_the_executor_reads_nodes_and_namespaces(cluster: Cluster) -> None:
-    reads = KubernetesCluster(cluster.http)
+    reads = KubernetesCluster(cluster.http, SystemClock())
 
     nodes = await reads.list("v1", "Node")
     namespace = await reads.read("v1", "Namespace", None, cluster.namespace)
@@ -124,7 +124,7 @@ async def test_the_executor_reads_nodes_and_namespaces(cluster: Cluster) -> None
 
 
 async def test_the_executor_reads_a_setting_that_is_there_or_not(cluster: Cluster) -> None:
-    reads = KubernetesCluster(cluster.http)
+    reads = KubernetesCluster(cluster.http, SystemClock())
     await cluster.create("configmaps", config_map(color="blue"))
 
     found = await reads.read("v1", "ConfigMap", cluster.namespace, "settings")
@@ -140,7 +140,7 @@ async def test_the_executor_finds_pods_by_their_workloads_selector(cluster: Clus
     expression = {"key": "tier", "operator": "In", "values": ["front", "back"]}
 
     selector = {"matchLabels": {"app": "web"}, "matchExpressions": [expression]}
-    found = await KubernetesCluster(cluster.http).list("v1", "Pod", cluster.namespace, selector=selector)
+    found = await KubernetesCluster(cluster.http, SystemClock()).list("v1", "Pod", cluster.namespace, selector=selector)
 
     assert [(one["kind"], one["metadata"]["name"]) for one in found] == [("Pod", "one")]
 
@@ -160,7 +160,7 @@ def workload(kind: str) -> Object:
 async def test_the_executor_tries_then_does_and_is_refused_by_its_own_tests(cluster: Cluster, kind: str) -> None:
     plural = f"{kind.lower()}s"
     await cluster.create(plural, workload(kind))
-    writes = KubernetesCluster(cluster.http)
+    writes = KubernetesCluster(cluster.http, SystemClock())
     found = await writes.read("apps/v1", kind, cluster.namespace, "web")
     assert found is not None
     edit = FieldEdit("/spec/template/metadata/annotations", ABSENT, {"kubectl.kubernetes.io/restartedAt": "now"})
@@ -185,7 +185,7 @@ async def test_the_executor_tries_then_does_and_is_refused_by_its_own_tests(clus
 
 @pytest.mark.parametrize("kind", ["Deployment", "StatefulSet", "DaemonSet"])
 async def test_the_executor_is_told_what_is_not_there(cluster: Cluster, kind: str) -> None:
-    writes = KubernetesCluster(cluster.http)
+    writes = KubernetesCluster(cluster.http, SystemClock())
     gone = {**workload(kind), "metadata": {"name": "web", "namespace": cluster.namespace, "uid": "gone"}}
     do, _ = edit_object(gone, [FieldEdit("/spec/minReadySeconds", 0, 1)], order_id="order-1")
 
@@ -209,7 +209,7 @@ async def test_what_aegis_did_is_an_event_that_is_written_once(cluster: Cluster)
         reason="RolledBack",
         message="it is well",
     )
-    writes = KubernetesCluster(cluster.http)
+    writes = KubernetesCluster(cluster.http, SystemClock())
 
     request = event_request(announcement, now=NOW, replica="executor-0")
     await writes.send(request, dry_run=False)

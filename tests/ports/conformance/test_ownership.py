@@ -13,6 +13,7 @@ from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.guardrails.facts import Facts
 from aegis.executor.orders.undo import letting_go
 from aegis.executor.ports import FIELD_MANAGER, ExactRequest, WriteRefusedError
+from aegis.kit.clock import SystemClock
 
 OWNER = "the-owner"
 ORDER = "order-1"
@@ -139,7 +140,7 @@ async def test_aegis_is_named_by_a_conflict_while_its_change_stands(cluster: Clu
     before = await the_owners(cluster)
 
     do, _ = request_for(before, action)
-    changed = await KubernetesCluster(cluster.http).send(do, dry_run=False)
+    changed = await KubernetesCluster(cluster.http, SystemClock()).send(do, dry_run=False)
     refused = await apply(cluster, "deployments", deployment(replicas=0))
 
     assert (FIELD_MANAGER, "Update") in managers(changed)
@@ -156,7 +157,7 @@ async def test_after_its_undo_aegis_owns_nothing_and_the_owner_meets_no_conflict
     cluster: Cluster, action: Action
 ) -> None:
     before = await the_owners(cluster)
-    writes = KubernetesCluster(cluster.http)
+    writes = KubernetesCluster(cluster.http, SystemClock())
 
     do, undo = request_for(before, action)
     assert undo is not None
@@ -173,7 +174,7 @@ async def test_after_its_undo_aegis_owns_nothing_and_the_owner_meets_no_conflict
 
 async def test_after_letting_go_of_a_change_that_stays_the_owner_may_set_the_field_again(cluster: Cluster) -> None:
     before = await the_owners(cluster)
-    writes = KubernetesCluster(cluster.http)
+    writes = KubernetesCluster(cluster.http, SystemClock())
 
     do, _ = request_for(before, ScaleWorkload(replicas=1))
     await writes.send(do, dry_run=False)
@@ -187,7 +188,7 @@ async def test_a_restart_takes_no_field_of_the_owners(cluster: Cluster) -> None:
     before = await the_owners(cluster)
 
     do, undo = request_for(before, RestartWorkload())
-    changed = await KubernetesCluster(cluster.http).send(do, dry_run=False)
+    changed = await KubernetesCluster(cluster.http, SystemClock()).send(do, dry_run=False)
     again = await apply(cluster, "deployments", deployment(replicas=0))
 
     assert undo is None

@@ -9,6 +9,7 @@ import httpx2
 import orjson
 
 from aegis.ai_engine.sources.kubernetes import PATHS
+from aegis.clients.api_server import VERSION
 
 _RESOURCES = {path: resource for resource, path in PATHS.items()}
 
@@ -30,13 +31,20 @@ class PretendApi(httpx2.AsyncBaseTransport):
         self.version = 100
         self.requests: list[str] = []
         self.failures: dict[str, list[httpx2.Response]] = defaultdict(list)
+        self.ends_at_once: dict[str, int] = {}
+        """The code with which each watch of these resources is answered, and nothing else."""
         self.is_up = True
+        self.server = {"major": "1", "minor": "37", "gitVersion": "v1.37.2"}
+        """What it says of its version."""
         self._watchers: dict[str, list[asyncio.Queue[bytes | None]]] = defaultdict(list)
         self.watching: set[str] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if not self.is_up:
             raise httpx2.ConnectError("connection refused")
+        if request.url.path == VERSION:
+            self.requests.append(VERSION)
+            return httpx2.Response(200, json=self.server)
         resource = _RESOURCES.get(request.url.path, "")
         self.requests.append(f"{resource}?{request.url.query.decode()}")
         if self.failures[resource]:
@@ -44,6 +52,8 @@ class PretendApi(httpx2.AsyncBaseTransport):
         if not resource:
             return httpx2.Response(404, json={"message": "not found"})
         if request.url.params.get("watch") == "true":
+            if resource in self.ends_at_once:
+                return httpx2.Response(self.ends_at_once[resource])
             queue: asyncio.Queue[bytes | None] = asyncio.Queue()
             self._watchers[resource].append(queue)
             return httpx2.Response(200, stream=_Stream(queue, lambda: self.watching.add(resource)))
@@ -61,8 +71,11 @@ class PretendApi(httpx2.AsyncBaseTransport):
         self.say(resource, "DELETED", self.objects[resource].pop(uid))
 
     def say(self, resource: str, type: str, item: Mapping[str, Any]) -> None:
+        self.say_bytes(resource, orjson.dumps({"type": type, "object": item}))
+
+    def say_bytes(self, resource: str, line: bytes) -> None:
         for queue in self._watchers[resource]:
-            queue.put_nowait(orjson.dumps({"type": type, "object": item}))
+            queue.put_nowait(line)
 
     def hang_up(self, resource: str = "") -> None:
         for name, queues in self._watchers.items():

@@ -11,7 +11,8 @@ from tests.unit.ai_engine.builders import START, meta
 
 from aegis.ai_engine.ports import ObjectChange
 from aegis.ai_engine.sources.kubernetes import PATHS, KubernetesSource, pod_metrics
-from aegis.kit.clock import ScaledClock
+from aegis.clients.api_server import VERSION
+from aegis.kit.clock import ScaledClock, VirtualClock
 from aegis.kit.errors import NotFoundError
 
 
@@ -175,6 +176,87 @@ async def test_a_server_that_says_when_to_come_back_is_obeyed(watched: Watched) 
     await watched.until(lambda: "pods" in watched.api.watching)
 
     assert asked_early == 1
+
+
+async def test_the_version_is_asked_for_once_before_anything_is_listed(watched: Watched) -> None:
+    watched.source.start()
+    await watched.until(lambda: len(watched.api.watching) == len(PATHS))
+
+    assert watched.api.requests.index(VERSION) == 0
+    assert watched.api.requests.count(VERSION) == 1
+
+
+async def test_nothing_is_read_from_an_older_server_until_it_is_upgraded(watched: Watched) -> None:
+    watched.api.server = {"major": "1", "minor": "27+", "gitVersion": "v1.27.9-gke.1"}
+    watched.api.put("pods", pod("first"))
+    watched.source.start()
+    await watched.until(lambda: watched.api.requests.count(VERSION) == 2)
+
+    assert set(watched.api.requests) == {VERSION}
+    assert watched.source.troubles() == {
+        "API server": "the API server is Kubernetes v1.27.9-gke.1, and Aegis needs Kubernetes 1.28 or newer"
+    }
+
+    watched.api.server = {"major": "1", "minor": "28"}
+    await watched.until(lambda: watched.names() == ["first"])
+    assert watched.source.troubles() == {}
+
+
+async def test_a_right_that_is_missing_is_told_with_the_rule_that_gives_it(watched: Watched) -> None:
+    said = 'jobs.batch is forbidden: User "ai-engine" cannot list resource "jobs" in API group "batch"'
+    watched.api.failures["jobs"] = [httpx2.Response(403, json={"message": said})]
+    watched.source.start()
+    await watched.until(lambda: "jobs" in watched.source.troubles())
+
+    assert watched.source.troubles()["jobs"] == (
+        f"the API server answered 403: {said}; add to the role: {{apiGroups: [batch], resources: [jobs], "
+        "verbs: [list]}; `aegis rbac | kubectl apply -f -` adds all that is needed"
+    )
+
+
+@pytest.mark.parametrize(
+    "page", [b"<html>please log in</html>", b"[]", b'{"items": []}', b'{"metadata": {}, "items": [{"kind": "Pod"}]}']
+)
+async def test_an_answer_that_makes_no_sense_is_trouble_and_no_end(watched: Watched, page: bytes) -> None:
+    watched.api.failures["pods"] = [httpx2.Response(200, content=page)] * 200
+    watched.api.put("pods", pod("first"))
+    watched.source.start()
+
+    await watched.until(lambda: "cannot be read" in watched.source.troubles().get("pods", ""))
+    watched.api.failures.clear()
+
+    await watched.until(lambda: watched.names() == ["first"])
+
+
+@pytest.mark.parametrize("half", [b'{"type": "ADDED", "obj', b"[]", b'{"type": "ADDED", "object": {}}'])
+async def test_a_watch_that_is_cut_within_a_line_goes_on_where_it_was(watched: Watched, half: bytes) -> None:
+    watched.source.start()
+    await watched.until(lambda: "pods" in watched.api.watching)
+    watched.api.put("pods", pod("first"))
+    watched.api.say_bytes("pods", half)
+    watched.api.hang_up("pods")
+    watched.api.put("pods", pod("second"))
+
+    await watched.until(lambda: any("resourceVersion=101" in one for one in watched.api.requests))
+    assert watched.names() == ["first"]
+    assert sum(one.startswith("pods?limit") for one in watched.api.requests) == 1
+
+
+@pytest.mark.parametrize("code", [200, 410])
+async def test_a_server_that_ends_every_watch_at_once_is_not_asked_again_and_again(code: int) -> None:
+    api, clock = PretendApi(), VirtualClock()
+    source = KubernetesSource(
+        httpx2.AsyncClient(transport=api, base_url="http://api"), clock, watch_timeout=timedelta(seconds=240)
+    )
+    api.ends_at_once["pods"] = code
+    source.start()
+
+    for _ in range(60):
+        await clock.advance(timedelta(seconds=1))
+        await asyncio.sleep(0)
+
+    assert 4 <= sum(one.startswith("pods?watch") for one in api.requests) <= 8
+    await source.close()
 
 
 async def test_no_metrics_server_is_a_plain_answer() -> None:

@@ -127,6 +127,8 @@ class Rig:
     database: Database
     around: Callable[[Cluster], Cluster] = lambda cluster: cluster
     """Puts something between the Executor and its cluster."""
+    wire: Callable[[httpx2.AsyncBaseTransport], httpx2.AsyncBaseTransport] = lambda wire: wire
+    """Puts something between the Executor's requests and the API server."""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -139,7 +141,7 @@ class Rig:
         self._furnish()
         self.is_cluster_up = True
         headers = {"Authorization": f"Bearer {TOKEN}"}
-        self.http = httpx2.AsyncClient(transport=_Wire(self), base_url="http://cluster", headers=headers)
+        self.http = httpx2.AsyncClient(transport=self.wire(_Wire(self)), base_url="http://cluster", headers=headers)
         self.restart(**self.settings)
         self._orders = 0
 
@@ -154,7 +156,7 @@ class Rig:
             settings=ExecutorSettings.model_validate(given),
             clock=self.clock,
             database=self.database,
-            cluster=self.around(KubernetesCluster(self.http)),
+            cluster=self.around(KubernetesCluster(self.http, self.clock)),
             backend=self.backend,  # type: ignore[arg-type]
             verifier=self.verifier,
             order_keys={key.id: key},

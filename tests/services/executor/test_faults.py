@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import httpx2
 import pytest
 from tests.services.executor.rig import Rig
 
@@ -21,7 +22,7 @@ from aegis.executor.ports import Cluster, ExactRequest, Object, WriteRefusedErro
 from aegis.kit.database import Database
 from aegis.kit.errors import TemporaryError
 from aegis.kit.signing import PrivateKey
-from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
+from aegis.simulator.kubernetes.resources import CLUSTERROLES, DEPLOYMENTS, PODS
 
 STRANGER = PrivateKey(bytes(32))
 
@@ -59,6 +60,22 @@ async def one_that_was_carried_out(rig: Rig, *, says: Judgement | None) -> Order
     rig.verifier.says = says
     await rig.give(order)
     return order
+
+
+def take_away(rig: Rig, resource: str, verb: str) -> str:
+    """Take a right away from the Executor, and return the rule that gives it back."""
+    role = rig.find(CLUSTERROLES, "aegis-executor")
+    [rule] = [one for one in role["rules"] if one["resources"] == [resource]]
+    rig.change(
+        CLUSTERROLES,
+        "aegis-executor",
+        lambda it: [
+            rule["verbs"].remove(verb)
+            for rule in it["rules"]
+            if resource in rule["resources"] and verb in rule["verbs"]
+        ],
+    )
+    return f"{{apiGroups: [{rule['apiGroups'][0]}], resources: [{resource}], verbs: [{verb}]}}"
 
 
 # Envelopes that nobody can believe
@@ -332,6 +349,154 @@ async def test_an_api_server_that_does_not_let_us_read_is_no_answer(rig: Rig, co
 
     assert rig.said(order).stage is Stage.BLOCKED
     assert rig.written == []
+
+
+# An API server that is too old, allows too little or is busy
+
+
+async def test_on_an_older_server_nothing_is_planned_or_written_until_it_is_upgraded(rig: Rig) -> None:
+    order = await an_order(rig)
+    known, rig.api.version = rig.api.version, {"major": "1", "minor": "27+", "gitVersion": "v1.27.9-gke.1"}
+    rig.restart()
+    rig.api.requests.clear()
+
+    await rig.give(order)
+    result = await rig.rehearse(rig.proposal())
+
+    assert (result.status, result.reason) == (
+        RehearsalStatus.FAILED,
+        "the API server is Kubernetes v1.27.9-gke.1, and Aegis needs Kubernetes 1.28 or newer",
+    )
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (Stage.BLOCKED, "cluster")
+    assert list(rig.api.requests) == []
+
+    rig.api.version = known
+    await rig.look_for(seconds=5)
+    assert len(rig.written) == 1
+
+
+@pytest.mark.parametrize(
+    ("resource", "verb", "namespace"), [("deployments", "get", "shop"), ("horizontalpodautoscalers", "list", "shop")]
+)
+async def test_a_right_to_read_that_is_missing_is_told_with_the_rule_that_gives_it(
+    rig: Rig, resource: str, verb: str, namespace: str
+) -> None:
+    rule = take_away(rig, resource, verb)
+
+    result = await rig.rehearse(rig.proposal())
+
+    assert result.status is RehearsalStatus.FAILED
+    assert f'cannot {verb} resource "{resource}"' in result.reason
+    assert f'in the namespace "{namespace}"; add to the role: {rule}; `aegis rbac' in result.reason
+
+
+async def test_a_right_to_write_that_is_missing_is_told_with_the_rule_that_gives_it(rig: Rig) -> None:
+    rule = take_away(rig, "deployments", "patch")
+
+    result = await rig.rehearse(rig.proposal())
+
+    assert result.status is RehearsalStatus.REFUSED
+    assert result.reason.startswith('dry_run: the API server says 403: deployments.apps "web" is forbidden')
+    assert f"add to the role: {rule};" in result.reason
+    assert rig.written == []
+
+
+@pytest.mark.parametrize("code", [429, 503])
+async def test_an_api_server_that_says_for_how_long_is_left_alone_for_so_long(rig: Rig, code: int) -> None:
+    order = await an_order(rig)
+    weather = rig.api.weather
+    weather.error_rate, weather.error_code, weather.retry_after_s = 1.0, code, 20
+    rig.api.requests.clear()
+    await rig.give(order)
+    assert (rig.said(order).stage, len(rig.api.requests)) == (Stage.BLOCKED, 1)
+    assert f"the API server answered {code}" in rig.said(order).reason
+
+    weather.error_rate = 0.0
+    await rig.look_for(seconds=15)
+    with pytest.raises(TemporaryError, match="wants to be left alone for 5 s") as refusal:
+        await rig.executor.monitor()
+    assert refusal.value.retry_after_s == 5
+    assert len(rig.api.requests) == 1
+    await rig.look_for(seconds=5)
+
+    assert rig.said(order).stage is Stage.SETTLING
+
+
+async def test_no_api_server_is_left_alone_for_longer_than_half_a_minute(rig: Rig) -> None:
+    order = await an_order(rig)
+    weather = rig.api.weather
+    weather.error_rate, weather.retry_after_s = 1.0, 86_400
+    await rig.give(order)
+    weather.error_rate = 0.0
+
+    await rig.look_for(seconds=30)
+
+    assert rig.said(order).stage is Stage.SETTLING
+
+
+async def test_a_clock_that_goes_back_leaves_no_api_server_alone(rig: Rig) -> None:
+    weather = rig.api.weather
+    weather.error_rate, weather.retry_after_s = 1.0, 20
+    await rig.rehearse(rig.proposal())
+    weather.error_rate = 0.0
+
+    await rig.pass_time(hours=-2)
+
+    assert (await rig.rehearse(rig.proposal())).status is RehearsalStatus.PLANNED
+
+
+@dataclass
+class BusyOnce(httpx2.AsyncBaseTransport):
+    """Answers the first write that is meant with this code, done or not."""
+
+    inner: httpx2.AsyncBaseTransport
+    code: int
+    is_done: bool
+    writes: int = 0
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.method == "GET" or "dryRun" in request.url.params:
+            return await self.inner.handle_async_request(request)
+        self.writes += 1
+        if self.writes > 1:
+            return await self.inner.handle_async_request(request)
+        if self.is_done:
+            await self.inner.handle_async_request(request)
+        return httpx2.Response(self.code, headers={"Retry-After": "7"}, text="Too many requests")
+
+
+@pytest.mark.parametrize(("code", "is_done", "writes"), [(429, False, 2), (503, False, 2), (503, True, 1)])
+async def test_a_write_to_a_busy_server_is_sent_again_only_after_a_look_at_what_it_did(
+    database: Database, *, code: int, is_done: bool, writes: int
+) -> None:
+    made: list[BusyOnce] = []
+
+    def busy(wire: httpx2.AsyncBaseTransport) -> BusyOnce:
+        made.append(BusyOnce(wire, code, is_done))
+        return made[0]
+
+    rig = Rig(database, wire=busy)
+    order = await an_order(rig)
+    await rig.give(order)
+    assert made[0].writes == 1
+
+    # The AI Engine confirms what has grown old meanwhile.
+    rig.verifier.says = Judgement.NOT_YET
+    await rig.look_for(seconds=65)
+
+    assert rig.said(order).stage is Stage.SETTLING
+    assert (made[0].writes, len(rig.written)) == (writes, 1)
+    await rig.close()
+
+
+async def test_a_page_of_a_proxy_is_no_answer(database: Database) -> None:
+    page = httpx2.MockTransport(lambda _: httpx2.Response(200, text="<html>please log in</html>"))
+    rig = Rig(database, wire=lambda _: page)
+
+    result = await rig.rehearse(rig.proposal())
+
+    assert (result.status, "does not say its version: <html>" in result.reason) == (RehearsalStatus.FAILED, True)
+    await rig.close()
 
 
 async def test_a_backend_that_cannot_say_whether_it_is_paused_stops_everything(rig: Rig) -> None:

@@ -22,6 +22,7 @@ from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.receive import waits_until
 from aegis.executor.ports import ExactRequest
 from aegis.executor.settings import ExecutorSettings
+from aegis.kit.clock import VirtualClock
 
 SETTINGS = ExecutorSettings.model_validate(
     {"backend_key": "-", "ai_engine_key": "-", "order_keys": "-", "witness_key": "-", "data_key": "A" * 43 + "="}
@@ -127,6 +128,6 @@ async def test_a_misspelled_guardrail_stops_and_is_named(data: dict[str, str], u
 
 
 async def test_an_object_of_a_kind_we_have_nothing_to_do_with_is_not_there_for_us() -> None:
-    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=KubernetesCluster(httpx2.AsyncClient()))
+    ports: Any = SimpleNamespace(settings=SETTINGS, cluster=KubernetesCluster(httpx2.AsyncClient(), VirtualClock()))
 
     assert await Eyes(ports).read(target().model_copy(update={"api_version": "batch/v1", "kind": "Job"})) is None

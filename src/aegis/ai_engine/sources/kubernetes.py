@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,6 +12,7 @@ import httpx2
 import orjson
 
 from aegis.ai_engine.ports import ObjectChange
+from aegis.clients.api_server import FORBIDDEN, SupportedServer, no_answer, told, wait_of
 from aegis.kit.clock import Clock
 from aegis.kit.errors import NotFoundError, TemporaryError
 
@@ -41,8 +42,11 @@ _LONGEST_BACK_OFF = timedelta(seconds=30)
 _FIRST_BACK_OFF = timedelta(seconds=1)
 _REFUSED_BACK_OFF = timedelta(minutes=1)
 _GONE = 410
-_FORBIDDEN = 403
-_NOT_FOR_US = (401, 404)
+_NOT_FOR_US = (FORBIDDEN, 404)
+_SHORT = timedelta(seconds=1)
+"""A watch that ends sooner was hardly one."""
+SERVER = "API server"
+"""Among the troubles: with the server itself, before anything is watched."""
 
 
 class _WatchExpiredError(Exception):
@@ -53,42 +57,78 @@ class _RefusedError(Exception):
     """Not allowed, or not served here."""
 
 
+class _Trouble:
+    """Why something cannot be done just now, and for how long to leave it: longer each time, up to half a minute."""
+
+    def __init__(self, doing: str) -> None:
+        self.why = ""
+        self._doing = doing
+        self._failures = 0
+
+    async def meeting(self, work: Awaitable[None]) -> timedelta:
+        """Work, and return how long to wait before trying again: nothing where nothing went wrong."""
+        try:
+            await work
+        except _RefusedError as error:
+            return self._met(str(error), _REFUSED_BACK_OFF)
+        except TemporaryError as error:
+            return self._met(str(error), timedelta(seconds=error.retry_after_s))
+        except (httpx2.HTTPError, OSError) as error:
+            return self._met(no_answer(error), timedelta())
+        return timedelta()
+
+    def over(self) -> None:
+        if self.why:
+            log.info("can %s again", self._doing)
+        self.why, self._failures = "", 0
+
+    def _met(self, why: str, at_least: timedelta) -> timedelta:
+        if not self.why:
+            log.warning("cannot %s: %s", self._doing, why)
+        self.why = why
+        self._failures += 1
+        return max(_growing(self._failures), at_least)
+
+
 class _Watch:
     """One resource: a list, then changes, for ever."""
 
     def __init__(self, resource: str, http: httpx2.AsyncClient, clock: Clock, timeout: timedelta) -> None:
         self.resource = resource
+        self.trouble = _Trouble(f"watch {resource}")
         self.is_listed = False
         self.is_connected = False
         self.last_heard: datetime | None = None
-        self.trouble = ""
         self.changes: list[ObjectChange] = []
         self._http = http
         self._clock = clock
         self._timeout = timeout
         self._known: dict[str, Mapping[str, Any]] = {}
         self._version = ""
-        self._failures = 0
+        self._short_ones = 0
         self._heard_at = 0.0
 
     async def run(self) -> None:
         while True:
-            wait = timedelta()
-            try:
-                if not self._version:
-                    await self._list()
-                await self._follow()
-            except _WatchExpiredError:
-                self._version = ""
-            except _RefusedError as error:
-                wait = self._lost(str(error), _REFUSED_BACK_OFF)
-            except TemporaryError as error:
-                wait = self._lost(str(error), timedelta(seconds=error.retry_after_s))
-            except (httpx2.HTTPError, OSError, orjson.JSONDecodeError) as error:
-                wait = self._lost(f"{type(error).__name__} {error}".strip(), timedelta())
+            begun = self._clock.now()
+            wait = await self.trouble.meeting(self._list_and_follow())
             self._note_disconnected()
+            wait = wait or self._rest(lasted=self._clock.now() - begun)
             if wait:
                 await self._clock.sleep(wait)
+
+    async def _list_and_follow(self) -> None:
+        try:
+            if not self._version:
+                await self._list()
+            await self._follow()
+        except _WatchExpiredError:
+            self._version = ""
+
+    def _rest(self, *, lasted: timedelta) -> timedelta:
+        """Go on at once after a watch that has ended, unless each one ends as soon as it has begun."""
+        self._short_ones = self._short_ones + 1 if lasted < _SHORT else 0
+        return _growing(self._short_ones - 1) if self._short_ones > 1 else timedelta()
 
     def as_of(self, now: datetime) -> datetime | None:
         """Return how old what is known may be: a connection that died silently looks like a quiet cluster."""
@@ -101,19 +141,8 @@ class _Watch:
             self.is_connected = False
             self.last_heard = self._clock.now()
 
-    def _lost(self, why: str, at_least: timedelta) -> timedelta:
-        """Note the trouble, and return how long to wait: longer each time, up to half a minute."""
-        if not self.trouble:
-            log.warning("cannot watch %s: %s", self.resource, why)
-        self.trouble = why
-        self._failures += 1
-        growing: timedelta = min(_FIRST_BACK_OFF * (1 << min(self._failures - 1, 10)), _LONGEST_BACK_OFF)
-        return max(growing, at_least)
-
     def _heard(self) -> None:
-        if self.trouble:
-            log.info("watching %s again", self.resource)
-        self.trouble, self._failures = "", 0
+        self.trouble.over()
         self.is_connected, self.last_heard = True, self._clock.now()
         self._heard_at = time.monotonic()
 
@@ -122,8 +151,8 @@ class _Watch:
         found: dict[str, Mapping[str, Any]] = {}
         while True:
             page = await _get(self._http, PATHS[self.resource], params)
-            for item in page.get("items") or []:
-                found[item["metadata"]["uid"]] = item
+            with _readable():
+                found |= {item["metadata"]["uid"]: item for item in page.get("items") or []}
             if not (more := page["metadata"].get("continue")):
                 break
             params["continue"] = more
@@ -151,7 +180,8 @@ class _Watch:
             self._heard()
             async for line in response.aiter_lines():
                 if line:
-                    self._take(orjson.loads(line))
+                    with _readable():
+                        self._take(orjson.loads(line))
 
     def _take(self, event: Mapping[str, Any]) -> None:
         item = event["object"]
@@ -178,17 +208,34 @@ class KubernetesSource:
     def __init__(self, http: httpx2.AsyncClient, clock: Clock, *, watch_timeout: timedelta) -> None:
         self._http = http
         self._clock = clock
+        self._server = SupportedServer(http.get)
+        self._trouble = _Trouble("read the cluster")
+        self._is_open = asyncio.Event()
         self._watches = [_Watch(resource, http, clock, watch_timeout) for resource in PATHS]
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
-        self._tasks = [asyncio.create_task(one.run(), name=f"watch {one.resource}") for one in self._watches]
+        self._tasks = [
+            asyncio.create_task(self._open(), name="ask for the server's version"),
+            *(asyncio.create_task(self._watch(one), name=f"watch {one.resource}") for one in self._watches),
+        ]
+
+    async def _open(self) -> None:
+        """Let the watches begin once the server is known to be one that Aegis is made for."""
+        while wait := await self._trouble.meeting(self._server.refuse_older()):
+            await self._clock.sleep(wait)
+        self._trouble.over()
+        self._is_open.set()
+
+    async def _watch(self, one: _Watch) -> None:
+        await self._is_open.wait()
+        await one.run()
 
     def take_changes(self) -> Sequence[ObjectChange]:
         for task in self._tasks:
             if task.done() and not task.cancelled():
                 task.result()  # a defect of ours must not look like a quiet cluster
-        if not all(one.is_listed or (one.trouble and one.resource not in NEEDED) for one in self._watches):
+        if not all(one.is_listed or (one.trouble.why and one.resource not in NEEDED) for one in self._watches):
             return []
         taken = [change for one in self._watches for change in one.changes]
         for one in self._watches:
@@ -204,7 +251,8 @@ class KubernetesSource:
         return min((one for one in times if one is not None), default=None)
 
     def troubles(self) -> Mapping[str, str]:
-        return {one.resource: one.trouble for one in self._watches if one.trouble}
+        found = {one.resource: one.trouble.why for one in self._watches if one.trouble.why}
+        return {SERVER: self._trouble.why} | found if self._trouble.why else found
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -225,8 +273,9 @@ async def _get(http: httpx2.AsyncClient, path: str, params: Mapping[str, Any]) -
     response = await http.get(path, params=dict(params))
     if not response.is_success:
         raise _error_of(response)
-    answer = orjson.loads(response.content)
-    assert isinstance(answer, dict)
+    with _readable():
+        answer: dict[str, Any] = orjson.loads(response.content)
+        answer["metadata"].get("continue")
     return answer
 
 
@@ -234,24 +283,30 @@ def _error_of(response: httpx2.Response) -> Exception:
     code = response.status_code
     if code == _GONE:
         return _WatchExpiredError()
-    text = f"the API server answered {code}{_said(response)}"
-    if code == _FORBIDDEN:
-        return _RefusedError(f"{text}; `aegis rbac` prints the rules that the AI Engine needs")
+    text = told(response)
+    if code == FORBIDDEN and "aegis rbac" not in text:
+        text = f"{text}; `aegis rbac` prints the rules that the AI Engine needs"
     if code in _NOT_FOR_US:
         return _RefusedError(text)
-    wait = response.headers.get("Retry-After", "")
-    retry_after = float(wait) if wait.isdigit() else 1.0
-    return TemporaryError(text, retry_after_s=retry_after)
+    return TemporaryError(text, retry_after_s=wait_of(response).total_seconds())
 
 
-def _said(response: httpx2.Response) -> str:
-    """Return what the answer says: of a refusal, whom, which verb, resource and namespace."""
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Take what is no answer of an API server (a proxy's page, half a line) for none.
+
+    Raises:
+        TemporaryError: it makes no sense.
+    """
     try:
-        answer = orjson.loads(response.content)
-    except orjson.JSONDecodeError:
-        return ""
-    message = answer.get("message", "") if isinstance(answer, dict) else ""
-    return f": {message}" if message else ""
+        yield
+    except (orjson.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        raise TemporaryError(f"the API server's answer cannot be read: {type(error).__name__} {error}") from error
+
+
+def _growing(times: int) -> timedelta:
+    wait: timedelta = min(_FIRST_BACK_OFF * (1 << min(times - 1, 10)), _LONGEST_BACK_OFF)
+    return wait
 
 
 async def pod_metrics(http: httpx2.AsyncClient) -> AsyncIterator[Mapping[str, Any]]:

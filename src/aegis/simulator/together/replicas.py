@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from aegis.executor.cluster.kubernetes import KubernetesCluster
 from aegis.executor.ports import ExactRequest, Object
+from aegis.kit.clock import Clock
 from aegis.kit.database import Database, Transaction, take_note
 
 Kind = Literal["backend", "ai-engine", "executor"]
@@ -96,8 +97,8 @@ class CrashableDatabase(Database):
 class CrashableCluster(KubernetesCluster):
     """The real adapter; the Executor can be killed before and after each write."""
 
-    def __init__(self, http: Any, replica: Replica) -> None:
-        super().__init__(http=http)
+    def __init__(self, http: Any, clock: Clock, replica: Replica) -> None:
+        super().__init__(http, clock)
         self._replica = replica
 
     async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:

@@ -399,7 +399,7 @@ class Together:
             settings=settings,
             clock=self.clock,
             database=database,
-            cluster=CrashableCluster(self.cluster_http(self.tokens["executor"]), replica),
+            cluster=CrashableCluster(self.cluster_http(self.tokens["executor"]), self.clock, replica),
             backend=BackendClient(self._http(replica.name, self.replicas["backend"], self.keys.service["executor"])),
             verifier=AiEngineClient(self._http(replica.name, self.replicas["ai-engine"], self.keys.caller["executor"])),
             order_keys={key.id: key},
