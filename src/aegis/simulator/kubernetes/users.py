@@ -45,6 +45,10 @@ class Users:
         """Let `token` mean `user`; a cluster open to all stays so."""
         self._tokens[token] = user
 
+    def withdraw(self, token: str) -> None:
+        """Let `token` mean nobody any more; whoever sends it is answered 401."""
+        self._tokens.pop(token, None)
+
     def find(self, token: str) -> User | None:
         return self._tokens.get(token)
 
