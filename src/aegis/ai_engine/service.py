@@ -204,6 +204,7 @@ class AiEngine:
             return
         except TemporaryError as error:
             self._metrics_trouble = str(error)
+            self._next_column = now + max(self._settings.metrics_interval, timedelta(seconds=error.retry_after_s))
             return
         self._has_metrics, self._metrics_trouble = True, ""
         self.pipeline.take(column, self._now())
@@ -219,6 +220,8 @@ class AiEngine:
             said = f"the cluster's objects are out of date, nothing is concluded{self._told_troubles()}"
         elif fresh.metrics(now) == "stale":
             said = f"metrics are out of date, nothing is proposed on them: {self._metrics_trouble or 'no samples'}"
+        elif not self._has_metrics and self._metrics_trouble:
+            said = f"what only metrics show is not looked for: {self._metrics_trouble}"
         else:
             said = ""
         if said != self._said:

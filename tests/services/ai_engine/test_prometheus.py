@@ -78,11 +78,26 @@ async def test_the_past_comes_as_columns_oldest_first() -> None:
         httpx.Response(429, headers={"Retry-After": "7"}),
         httpx.Response(200, text="<html>"),
         httpx.Response(200, json={"status": "success"}),
+        httpx.Response(200, json=["success"]),
+        httpx.Response(200, json={"data": {"resultType": "scalar", "result": [1000.5, "1"]}}),
+        httpx.Response(200, json={"data": {"result": [{"metric": {}, "value": [1000.5, "1"]}]}}),
+        httpx.Response(200, json={"data": {"result": [{"metric": WEB, "value": [1000.5, "one"]}]}}),
+        httpx.Response(301, headers={"Location": "/login"}),
     ],
 )
 async def test_an_answer_that_is_none_is_worth_another_try(response: httpx.Response) -> None:
     with pytest.raises(TemporaryError):
         await source(lambda _: response).newest()
+    with pytest.raises(TemporaryError):
+        await source(lambda _: response).between(START, START, timedelta(seconds=15))
+
+
+@pytest.mark.parametrize(("said", "seconds"), [("7", 7), ("86400", 300), ("soon", 1)])
+async def test_a_metrics_system_says_how_long_to_wait_as_far_as_it_makes_sense(said: str, seconds: int) -> None:
+    with pytest.raises(TemporaryError) as refusal:
+        await source(lambda _: httpx.Response(429, headers={"Retry-After": said})).newest()
+
+    assert refusal.value.retry_after_s == seconds
 
 
 async def test_no_answer_is_worth_another_try() -> None:

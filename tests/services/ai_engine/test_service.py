@@ -19,7 +19,7 @@ from aegis.contracts.proposals import Proposal
 from aegis.contracts.verifications import Judgement
 from aegis.kit.clock import VirtualClock
 from aegis.kit.database import Database
-from aegis.kit.errors import InvalidError, TemporaryError
+from aegis.kit.errors import AegisError, InvalidError, NotFoundError, TemporaryError
 
 
 class ListeningBackend:
@@ -89,12 +89,14 @@ class PretendSource:
 
 class PretendMetrics:
     def __init__(self) -> None:
-        self.is_up = True
+        self.trouble: AegisError | None = None
+        self.asked = 0
         self.samples: list[Sample] = []
 
     async def newest(self) -> Sequence[Sample]:
-        if not self.is_up:
-            raise TemporaryError("no metrics just now")
+        self.asked += 1
+        if self.trouble is not None:
+            raise self.trouble
         return self.samples
 
     async def between(self, start: datetime, end: datetime, step: timedelta) -> Sequence[Sequence[Sample]]:
@@ -262,7 +264,7 @@ async def test_on_old_objects_nothing_is_concluded_and_the_state_says_so(rig: Ri
 
 async def test_metrics_that_are_gone_are_said_to_be_old(rig: Rig) -> None:
     rig.world.deploy("web")
-    rig.metrics.is_up = False
+    rig.metrics.trouble = TemporaryError("no metrics just now")
     await rig.run(20)
 
     async with rig.client("backend") as http:
@@ -270,6 +272,36 @@ async def test_metrics_that_are_gone_are_said_to_be_old(rig: Rig) -> None:
 
     assert state["metrics"] == "stale"
     assert state["troubles"]["metrics"] == "no metrics just now"
+
+
+async def test_without_any_metrics_what_the_objects_show_is_still_healed(
+    rig: Rig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rig.metrics.trouble = NotFoundError("there is no metrics-server to read: the API server answered 404")
+    await rig.crash_loop()
+
+    async with rig.client("backend") as http:
+        state = (await http.get("/api/v1/state")).json()
+        ready = await http.get("/ready")
+    assert (state["metrics"], ready.status_code) == ("none", 200)
+    assert state["troubles"]["metrics"] == rig.metrics.trouble.message
+    assert f"what only metrics show is not looked for: {rig.metrics.trouble.message}" in caplog.messages
+    assert [one.action.kind for one in rig.backend.proposals] == ["rollback_rollout"]
+
+    rig.metrics.trouble = None
+    await rig.run(15)
+    async with rig.client("backend") as http:
+        assert "metrics" not in (await http.get("/api/v1/state")).json()["troubles"]
+
+
+async def test_a_metrics_system_that_is_busy_is_left_alone_for_as_long_as_it_says(rig: Rig) -> None:
+    rig.metrics.trouble = TemporaryError("the metrics system answered 503", retry_after_s=60)
+    await rig.run(60)
+    assert rig.metrics.asked == 1
+
+    rig.metrics.trouble = None
+    await rig.run(30)
+    assert rig.metrics.asked == 3
 
 
 async def test_what_the_backend_would_not_hear_is_shown(rig: Rig) -> None:

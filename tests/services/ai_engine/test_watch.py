@@ -1,19 +1,25 @@
 """The watch against an API server that behaves, and one that does not."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import httpx2
 import pytest
 from tests.services.ai_engine.cluster import PretendApi
 from tests.unit.ai_engine.builders import START, meta
+from tests.unit.simulator.kubernetes.builders import a_pod, an_api
 
 from aegis.ai_engine.ports import ObjectChange
 from aegis.ai_engine.sources.kubernetes import PATHS, KubernetesSource, pod_metrics
 from aegis.clients.api_server import VERSION
 from aegis.kit.clock import ScaledClock, VirtualClock
-from aegis.kit.errors import NotFoundError
+from aegis.kit.errors import AegisError, NotFoundError, TemporaryError
+from aegis.simulator.kubernetes.resources import CONFIGMAPS, PODS
+from aegis.simulator.kubernetes.server import ApiServer
+from aegis.simulator.kubernetes.serving import serving
 
 
 class Watched:
@@ -257,6 +263,121 @@ async def test_a_server_that_ends_every_watch_at_once_is_not_asked_again_and_aga
 
     assert 4 <= sum(one.startswith("pods?watch") for one in api.requests) <= 8
     await source.close()
+
+
+async def test_a_token_that_is_refused_is_tried_again_within_half_a_minute(watched: Watched) -> None:
+    watched.api.failures["pods"] = [httpx2.Response(401, json={"message": "Unauthorized"})] * 200
+    watched.source.start()
+    await watched.until(lambda: "pods" in watched.source.troubles())
+    assert watched.source.troubles()["pods"] == "the API server answered 401: Unauthorized"
+    refused_at = watched.clock.now()
+    watched.api.failures.clear()
+    await watched.until(lambda: "pods" in watched.api.watching)
+
+    assert watched.clock.now() - refused_at < timedelta(seconds=50)
+
+
+# On the simulated API server, whose history is real
+
+
+@dataclass
+class OnSimulated:
+    """A source that watches a simulated API server with a short memory, over a real connection."""
+
+    api: ApiServer
+    source: KubernetesSource
+    changes: list[ObjectChange] = field(default_factory=list)
+
+    def pods(self) -> list[tuple[str, str]]:
+        """Return each change of a pod: what it is, and the version of it."""
+        self.changes += self.source.take_changes()
+        metadata = [one.object["metadata"] for one in self.changes if one.resource == "pods" and not one.deleted]
+        return [(one["name"], one["resourceVersion"]) for one in metadata]
+
+    def count(self, verb: str) -> int:
+        return sum(one.verb == verb and one.resource == "pods" for one in self.api.requests)
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        for _ in range(2000):
+            if holds():
+                return
+            await asyncio.sleep(0.005)
+        raise AssertionError("it did not come to hold")
+
+
+@pytest.fixture
+async def simulated() -> AsyncIterator[OnSimulated]:
+    api = an_api(history=100).app
+    async with serving(api, tls=False) as served:
+        http = httpx2.AsyncClient(base_url=served.url)
+        source = KubernetesSource(http, ScaledClock(START, 1000.0), watch_timeout=timedelta(seconds=240))
+        source.start()
+        yield OnSimulated(api, source)
+        await source.close()
+
+
+async def test_watches_that_are_cut_again_and_again_lose_nothing_and_double_nothing(simulated: OnSimulated) -> None:
+    api, made = simulated.api, []
+    await simulated.until(lambda: simulated.count("watch") == 1)
+
+    for number in range(30):
+        created = api.store.create(PODS, a_pod(f"web-{number}"))
+        api.weather.cut_watches()
+        made.append((f"web-{number}", created["metadata"]["resourceVersion"]))
+        if number % 3 == 0:
+            await simulated.until(lambda: simulated.pods() == made)
+    await simulated.until(lambda: simulated.pods() == made)
+
+    assert simulated.count("list") == 1
+    assert simulated.count("watch") >= 10
+    assert simulated.source.troubles() == {}
+
+
+async def test_a_watch_that_was_away_for_too_long_lists_again(simulated: OnSimulated) -> None:
+    api = simulated.api
+    api.store.create(PODS, a_pod("goes"))
+    await simulated.until(lambda: [name for name, _ in simulated.pods()] == ["goes"])
+
+    api.weather.watches_refused = True
+    api.weather.cut_watches()
+    await simulated.until(lambda: "pods" in simulated.source.troubles())
+    api.store.delete(PODS, "shop", "goes")
+    for number in range(200):
+        api.store.create(CONFIGMAPS, {"metadata": {"name": f"settings-{number}", "namespace": "shop"}})
+    api.store.create(PODS, a_pod("came"))
+    api.weather.watches_refused = False
+
+    await simulated.until(lambda: [name for name, _ in simulated.pods()] == ["goes", "came"])
+    assert [one.object["metadata"]["name"] for one in simulated.changes if one.deleted] == ["goes"]
+    assert simulated.count("list") == 2
+
+
+# metrics-server
+
+
+@pytest.mark.parametrize(
+    ("answer", "error", "told"),
+    [
+        (httpx2.Response(404), NotFoundError, "there is no metrics-server to read: the API server answered 404"),
+        (
+            httpx2.Response(403, json={"message": 'cannot list resource "pods" in API group "metrics.k8s.io"'}),
+            NotFoundError,
+            "add to the role: {apiGroups: [metrics.k8s.io], resources: [pods], verbs: [list]}",
+        ),
+        (httpx2.Response(401, json={"message": "Unauthorized"}), TemporaryError, "answered 401: Unauthorized"),
+        (httpx2.Response(503, json={"message": "unable to handle"}), TemporaryError, "answered 503: unable to handle"),
+        (httpx2.Response(200, text="<html>"), TemporaryError, "cannot be read"),
+    ],
+)
+async def test_a_metrics_server_that_is_not_there_is_told_from_one_that_does_not_answer(
+    answer: httpx2.Response, error: type[AegisError], told: str
+) -> None:
+    http = httpx2.AsyncClient(transport=httpx2.MockTransport(lambda _: answer), base_url="http://api")
+
+    with pytest.raises(error, match=re.escape(told)):
+        [one async for one in pod_metrics(http)]
+
+    await http.aclose()
 
 
 async def test_no_metrics_server_is_a_plain_answer() -> None:

@@ -65,5 +65,12 @@ def test_a_folder_that_lacks_a_services_kubeconfig_is_refused_by_name(alone: Cli
     assert "executor.kubeconfig" in alone.refuses("up", "--kubeconfig", str(tmp_path))
 
 
+def test_a_file_that_is_no_kubeconfig_is_refused_by_name(alone: Cli, tmp_path: Path) -> None:
+    file = tmp_path / "kubeconfig"
+    file.write_text("apiVersion: v1")
+
+    assert f"error: cannot read {file} as a kubeconfig: 'clusters'" in alone.refuses("up", "--kubeconfig", str(file))
+
+
 def test_a_machine_gets_the_rights_as_one_list(alone: Cli) -> None:
     assert alone.json("rbac")["items"] == printed()

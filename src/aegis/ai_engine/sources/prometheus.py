@@ -1,8 +1,9 @@
 """The canonical signals from anything that speaks Prometheus' HTTP API: Thanos, Mimir, VictoriaMetrics too."""
 
+import contextlib
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,9 @@ from aegis.ai_engine.ports import Sample, labels_of
 from aegis.kit.errors import TemporaryError
 
 QUERY = '{__name__=~"aegis:.+"}'
-_TOO_MANY, _BAD_REQUEST = 429, 400
+_BAD_REQUEST = 400
+_LONGEST_WAIT_S = 300.0
+"""However long the metrics system wants to be left alone."""
 _LABELS = frozenset({
     "namespace", "kind", "workload", "revision", "peer_namespace", "peer_kind", "peer_workload",
 })  # fmt: skip
@@ -29,7 +32,8 @@ class PrometheusSource:
 
     async def newest(self) -> Sequence[Sample]:
         answer = await self._ask("/api/v1/query", {"query": QUERY})
-        return [sample for series in answer for sample in _samples(series["metric"], [series["value"]])]
+        with _readable():
+            return [sample for series in answer for sample in _samples(series["metric"], [series["value"]])]
 
     async def between(self, start: datetime, end: datetime, step: timedelta) -> Sequence[Sequence[Sample]]:
         params = {
@@ -39,9 +43,11 @@ class PrometheusSource:
             "step": f"{step.total_seconds():g}",
         }
         columns: dict[float, list[Sample]] = defaultdict(list)
-        for series in await self._ask("/api/v1/query_range", params):
-            for sample in _samples(series["metric"], series["values"]):
-                columns[sample.at].append(sample)
+        answer = await self._ask("/api/v1/query_range", params)
+        with _readable():
+            for series in answer:
+                for sample in _samples(series["metric"], series["values"]):
+                    columns[sample.at].append(sample)
         return [columns[at] for at in sorted(columns)]
 
     async def _ask(self, path: str, params: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -52,22 +58,25 @@ class PrometheusSource:
         if not response.is_success:
             wait = response.headers.get("Retry-After", "")
             raise TemporaryError(
-                f"the metrics system answered {response.status_code}: {response.text[:200]}",
-                retry_after_s=float(wait) if wait.isdigit() else 1.0,
+                f"the metrics system answered {response.status_code}: {response.text[:200]}".rstrip(": "),
+                retry_after_s=min(float(wait), _LONGEST_WAIT_S) if wait.isdecimal() else 1.0,
             )
-        try:
-            answer = orjson.loads(response.content)
-            result = answer["data"]["result"]
-        except (orjson.JSONDecodeError, KeyError, TypeError) as error:
-            raise TemporaryError("the metrics system's answer cannot be read") from error
-        assert isinstance(result, list)
-        return result
+        with _readable():
+            return [*orjson.loads(response.content)["data"]["result"]]
 
     async def _send(self, path: str, params: Mapping[str, str]) -> httpx.Response:
         try:
             return await self._http.get(path, params=dict(params))
-        except httpx.TransportError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise TemporaryError(f"the metrics system does not answer: {type(error).__name__} {error}") from error
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise TemporaryError(f"the metrics system's answer cannot be read: {type(error).__name__} {error}") from error
 
 
 def _samples(metric: Mapping[str, str], values: Iterable[Sequence[Any]]) -> Iterable[Sample]:
