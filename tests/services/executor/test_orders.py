@@ -24,7 +24,7 @@ ACTIONS: tuple[Action, ...] = (
 @pytest.fixture(params=ACTIONS, ids=lambda action: str(action.kind))
 def action(request: pytest.FixtureRequest, rig: Rig) -> Action:
     """Every action, in a cluster where it makes sense."""
-    asked: Action = request.param
+    asked: Action = next(one for one in ACTIONS if request.param in (one, one.kind))
     if isinstance(asked, RaiseMemory):
         for pod in ("web-new-0", "web-new-1"):
             rig.change(PODS, pod, killed(rig))
@@ -150,6 +150,24 @@ async def test_what_a_person_keeps_is_kept_as_it_is_and_owned_by_nobody_of_us(ri
     await rig.pass_time(hours=2)
     await rig.executor.step()
     assert stage_of(rig, order) is Stage.KEPT
+
+
+@pytest.mark.parametrize("action", ["rollback_rollout", "raise_memory"], indirect=True)
+async def test_what_was_kept_is_taken_back_whole(rig: Rig, action: Action) -> None:
+    before = rig.find(DEPLOYMENTS, "web")["spec"]["template"]
+    order = await carried_out(rig, action)
+    while stage_of(rig, order) is Stage.SETTLING:
+        await rig.pass_time(seconds=30)
+        await rig.executor.step()
+    assert stage_of(rig, order) is Stage.KEPT
+    asked = concluding(order, "undo").model_copy(update={"expires_at": rig.clock.now() + timedelta(minutes=15)})
+
+    await rig.give(asked)
+
+    deployment = rig.find(DEPLOYMENTS, "web")
+    assert stage_of(rig, order) is Stage.UNDONE
+    assert deployment["spec"]["template"] == before
+    assert all(one.get("manager") != "aegis-executor" for one in deployment["metadata"].get("managedFields", []))
 
 
 @pytest.mark.parametrize(

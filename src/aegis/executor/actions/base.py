@@ -1,8 +1,10 @@
 """What every action is made of: JSON Patches that carry their own preconditions, and the undo with them."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
+
+import orjson
 
 from aegis.contracts.plans import Disturbance, FieldChange
 from aegis.contracts.proposals import Proposal
@@ -61,18 +63,20 @@ def edit_object(target: Object, edits: Sequence[FieldEdit], *, order_id: str) ->
     update moves. The order's own stamp goes on with the edits and off with the undo; those of other orders, which may
     still be held, stay as they are.
     """
-    if target["metadata"].get("annotations") is None:
-        stamped = FieldEdit("/metadata/annotations", ABSENT, {STAMP_PREFIX + order_id: _STAMPED})
-    else:
-        stamped = FieldEdit(_stamp_pointer(order_id), ABSENT, _STAMPED)
     back = _operations([FieldEdit(edit.pointer, edit.after, edit.before) for edit in edits])
-    do, undo = _operations([*edits, stamped]), [*back, *taking_off_stamp(order_id)]
+    do, undo = _operations([*edits, _stamping(target, order_id)]), [*back, *taking_off_stamp(order_id)]
     return patch_of(target, do), patch_of(target, undo)
 
 
 def is_stamped(target: Object | None, order_id: str) -> bool:
     """Whether the cluster itself says that this order was carried out."""
     return STAMP_PREFIX + order_id in ((target or {"metadata": {}})["metadata"].get("annotations") or {})
+
+
+def _stamping(target: Object, order_id: str) -> FieldEdit:
+    if target["metadata"].get("annotations") is None:
+        return FieldEdit("/metadata/annotations", ABSENT, {STAMP_PREFIX + order_id: _STAMPED})
+    return FieldEdit(_stamp_pointer(order_id), ABSENT, _STAMPED)
 
 
 def _stamp_pointer(order_id: str) -> str:
@@ -82,6 +86,15 @@ def _stamp_pointer(order_id: str) -> str:
 def taking_off_stamp(order_id: str) -> list[dict[str, Any]]:
     """Return the operations of a patch that fails where the stamp is not on."""
     return _operations([FieldEdit(_stamp_pointer(order_id), _STAMPED, ABSENT)])
+
+
+def stamped_again(target: Object, undo: ExactRequest, order_id: str) -> ExactRequest:
+    """Return an undo for an object whose stamp was taken off when the order was kept.
+
+    It puts the stamp on first and takes it off at its end: the write still tells which order it is about.
+    """
+    is_this_object, *steps = orjson.loads(undo.body)
+    return replace(undo, body=spelled([is_this_object, *_operations([_stamping(target, order_id)]), *steps]))
 
 
 def redacted(edits: Iterable[FieldEdit], *, reverse: bool = False) -> tuple[FieldChange, ...]:

@@ -40,6 +40,7 @@ journal = Table(
     Column("undo_because", Text, nullable=False, default=""),
     Column("undo_ends_in", Text, nullable=False, default="undone"),
     Column("undo_since", Moment, nullable=True),
+    Column("is_stampless", Boolean, nullable=False, default=False),  # it was kept, and its stamp taken off, before
     Column("look_at", Moment, nullable=False),
     Column("claimed_until", Moment, nullable=True),
     Column("reports", Integer, nullable=False, default=0),

@@ -45,7 +45,8 @@ class Concluder:
         elif purpose == "undo":
             because = "a person takes it back"
             undoing = to_be_undone(because=because, ends_in=Stage.UNDONE, at=self.ports.clock.now())
-            await self._hand_over(row, concerned, Stage.UNDOING, because, **undoing)
+            was_kept = concerned.stage == Stage.KEPT
+            await self._hand_over(row, concerned, Stage.UNDOING, because, is_stampless=was_kept, **undoing)
         else:
             # Before it is concluded: nobody would come back to it afterwards.
             await self.undoer.let_go(plan)

@@ -63,6 +63,7 @@ class Receiver:
             "look_at": now,
             "worse_looks": 0,
             "reports": 0,
+            "is_stampless": False,
             "concluded": False,
         }
         async with self.ports.database.transaction() as tx:

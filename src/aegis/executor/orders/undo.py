@@ -13,7 +13,7 @@ import orjson
 
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
-from aegis.executor.actions.base import is_stamped, patch_of, taking_off_stamp
+from aegis.executor.actions.base import is_stamped, patch_of, stamped_again, taking_off_stamp
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
@@ -56,7 +56,7 @@ class Undoer:
             await self._conclude(row, Stage.ESCALATED, f"{plan.shown.action} has no undo", escalate=True)
             return
         try:
-            why_not = await self._write(row, plan, plan.exact.undo)
+            why_not = await self._write(row, plan, await self._undo_of(row, plan, plan.exact.undo))
             if why_not is None:
                 await self.let_go(plan)
         except TemporaryError as error:
@@ -67,6 +67,11 @@ class Undoer:
         else:
             reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({why_not})"
             await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
+
+    async def _undo_of(self, row: Any, plan: KeptPlan, undo: ExactRequest) -> ExactRequest:
+        """Return the planned undo; for what was kept, and let go of, with the stamp that it looks for."""
+        target = await self.eyes.read(plan.shown.target) if row.is_stampless else None
+        return undo if target is None else stamped_again(target, undo, row.order_id)
 
     async def _write(self, row: Any, plan: KeptPlan, undo: ExactRequest) -> WriteRefusedError | None:
         """Return why it can never be undone, or None where it is; TemporaryError: not now."""
