@@ -87,12 +87,12 @@ def needed_beside(case: Case) -> list[WorkloadView]:
 def rolled_out_beside(case: Case) -> list[WorkloadView]:
     """Return what shows nothing yet and was rolled out shortly before: changes are the first suspects."""
     unknown = {one.namespace for one in case.members if not case.neighbourhood.is_known(one)}
-    needed = needed_beside(case)
+    needed = {one.ref for one in needed_beside(case)}
     return [
         view
         for view in case.inventory.workloads.values()
         if view.ref not in case.members
-        and (view in needed or (view.ref.namespace in unknown and not case.neighbourhood.is_known(view.ref)))
+        and (view.ref in needed or (view.ref.namespace in unknown and not case.neighbourhood.is_known(view.ref)))
         and rollouts.young_rollout(case, view) is not None
     ]
 
