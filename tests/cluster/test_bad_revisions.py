@@ -4,6 +4,7 @@ All are rolled out at once, as on a bad day, and each is looked at by itself.
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 from tests.cluster.conftest import Measured
 
+from aegis.ai_engine.detection.history import PROVEN
 from aegis.contracts.remediations import RemediationState
 from testbed.driver.aegis import Aegis, cause_of, fields_of_aegis
 from testbed.driver.cluster import Cluster, Object
@@ -23,6 +25,7 @@ GOOD_AGAIN_WITHIN_S = 60
 KEPT_WITHIN_S = 240
 STALLED_AFTER_S = 15
 LATE_S = 20
+SEEN_WITHIN_S = 5
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,8 @@ def broken(cluster: Cluster, aegis: Aegis, new_namespace: Callable[[], str]) -> 
         cluster.apply(script(namespace), deployment, front)
     for namespace in namespaces.values():
         cluster.wait_until_rolled_out(namespace, "web")
+    # What is gone back to has to have been seen healthy; the bad revision that is ready at first leaves none of it.
+    time.sleep(PROVEN.total_seconds() + SEEN_WITHIN_S)
     found = {}
     for fault, namespace in namespaces.items():
         before = cluster.get("deployment", namespace, "web")

@@ -30,7 +30,7 @@ class Signal:
 
 REQUEST_RATE = Signal("request_rate", "1/s", "either", 1.0)
 ERROR_RATIO = Signal("error_ratio", "ratio", "high", 0.02)
-LATENCY = Signal("latency_seconds", "s", "high", 0.05)
+LATENCY = Signal("latency_seconds", "s", "high", 0.025)
 CPU_USAGE = Signal("cpu_usage_ratio", "ratio", "high", 0.15, fine_below=0.7)
 CPU_THROTTLED = Signal("cpu_throttled_ratio", "ratio", "high", 0.2, fine_below=0.25)
 MEMORY_USAGE = Signal("memory_usage_ratio", "ratio", "high", 0.1, fine_below=0.9)
@@ -44,7 +44,7 @@ REVISION_REQUEST_RATE = Signal("revision_request_rate", "1/s", "either", 1.0, "r
 REVISION_ERROR_RATIO = Signal("revision_error_ratio", "ratio", "high", 0.02, "revision")
 CALL_RATE = Signal("call_rate", "1/s", "either", 1.0, "call")
 CALL_ERROR_RATIO = Signal("call_error_ratio", "ratio", "high", 0.02, "call")
-CALL_LATENCY = Signal("call_latency_seconds", "s", "high", 0.05, "call")
+CALL_LATENCY = Signal("call_latency_seconds", "s", "high", 0.025, "call")
 
 SIGNALS: tuple[Signal, ...] = (
     REQUEST_RATE, ERROR_RATIO, LATENCY, CPU_USAGE, CPU_THROTTLED, MEMORY_USAGE, MEMORY_BYTES, RESTARTS,

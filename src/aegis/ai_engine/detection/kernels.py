@@ -74,10 +74,10 @@ def _usual_range(  # noqa: PLR0917 (compiled functions know no keywords)
         )
         score = raw * raw / (raw * raw + _HALF) if count[i] >= warm_up else 0.0
         scores[i] = score
-        # While warming up it averages; afterwards it forgets slowly, and hardly learns from what is anomalous.
-        rate = max(1.0 / (count[i] + 1.0), slow_rate)
-        if score >= freeze_at:
-            rate = slow_rate * frozen_share
+        # While warming up it averages; afterwards it forgets slowly. The less usual a value is, the less is learned
+        # from it: what rises step by step would otherwise teach a young series that it is usual.
+        rate = max(1.0 / (count[i] + 1.0), slow_rate) * max(0.0, 1.0 - score / freeze_at)
+        rate = max(rate, slow_rate * frozen_share)
         slow[i] += rate * off
         spread[i] += rate * (abs(off) - spread[i])
         diff[i] += rate * (step - diff[i])

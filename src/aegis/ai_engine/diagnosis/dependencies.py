@@ -9,7 +9,7 @@ from aegis.ai_engine.diagnosis.load import more_traffic
 from aegis.ai_engine.sources.views import WorkloadView
 from aegis.catalogue.signals import CALL_ERROR_RATIO, CONNECTIONS_USAGE, ERROR_RATIO, LATENCY
 from aegis.contracts.diagnoses import CauseKind, Hypothesis
-from aegis.contracts.findings import Severity
+from aegis.contracts.findings import Finding, Severity
 from aegis.contracts.targets import WorkloadRef
 
 # Whoever depends on it may notice before the thing itself shows anything.
@@ -43,12 +43,15 @@ def unserved(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
     """Yield that nothing answers for it, where nothing says why."""
     shown = case.symptoms(workload.ref, "NoReadyEndpoints")
     if shown:
+        own = _own(case, workload.ref)
         text = "nothing is ready behind its Service"
         if workload.replicas == 0:
             text += ": it is scaled to nothing"
+        elif own:
+            text += f": {own[0].summary}"
         others = [one for one in case.members if one != workload.ref]
         confidence = 0.75 if others or workload.replicas == 0 else 0.6
-        yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, confidence, text, shown)
+        yield hypothesis(CauseKind.DEPENDENCY_OUTAGE, workload.ref, confidence, text, [*own, *shown])
 
 
 def slow(case: Case, workload: WorkloadView) -> Iterator[Hypothesis]:
@@ -81,13 +84,16 @@ def _may_wait_for(case: Case, waiting: WorkloadRef, slow: WorkloadRef) -> bool:
 
 def broken(case: Case, ref: WorkloadRef) -> str | None:
     """Return what is wrong with a workload itself; None if it seems well."""
-    view = case.view(ref)
-    own = [one for one in case.findings.get(ref, ()) if not is_effect(one) and one.severity is not Severity.INFO]
+    view, own = case.view(ref), _own(case, ref)
     if view is not None and (view.replicas == 0 or case.is_unserved(view)):
         return "has no ready endpoint"
     if view is not None and view.replicas > 0 and view.ready == 0:
         return "has no ready pod"
     return f"is broken itself ({own[0].summary})" if own else None
+
+
+def _own(case: Case, ref: WorkloadRef) -> list[Finding]:
+    return [one for one in case.findings.get(ref, ()) if not is_effect(one) and one.severity is not Severity.INFO]
 
 
 def explains(case: Case, workload: WorkloadRef) -> WorkloadRef | None:

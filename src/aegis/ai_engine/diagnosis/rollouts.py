@@ -37,6 +37,7 @@ CANNOT_START = ("CreateContainerConfigError", "FailedMount", "ImagePullBackOff")
 ERROR_RATIO_WORSE_BY = 0.05
 ERROR_RATIO_TIMES = 3.0
 SLOWER_TIMES = 2.0
+SLOWER_BY_S = 0.05
 # With a third of its capacity to spare nothing gets twice as slow by less than this.
 MORE_TRAFFIC_TIMES = 1.3
 THROTTLED = 0.25
@@ -252,8 +253,8 @@ def _slower(case: Case, rollout: RolloutFacts) -> Iterator[Blame]:
     usual, now = before.median, after.median
     if usual is None or now is None or len(before) < ENOUGH or after.seconds < LASTING.total_seconds():
         return
-    slower = now >= usual * SLOWER_TIMES and now - usual >= LATENCY.floor
-    lasting = case.anomalies(ref, LATENCY) or case.lasts(LATENCY, ref, above=usual * SLOWER_TIMES + LATENCY.floor)
+    slower = now >= usual * SLOWER_TIMES and now - usual >= SLOWER_BY_S
+    lasting = case.anomalies(ref, LATENCY) or case.lasts(LATENCY, ref, above=usual * SLOWER_TIMES + SLOWER_BY_S)
     if slower and lasting and not _something_it_needs_is_slower(case, rollout):
         text = f"takes {now * 1000:.0f} ms for a request, the one before {usual * 1000:.0f} ms"
         yield Blame(0.8, text, by_time=True)

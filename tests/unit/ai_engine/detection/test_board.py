@@ -142,6 +142,18 @@ def test_a_fault_is_not_learned_as_usual() -> None:
     assert not band.holds(1.0)
 
 
+def test_what_rises_step_by_step_does_not_teach_a_young_series_that_it_is_usual() -> None:
+    """Five milliseconds become a hundred over a minute and a half, as rates over a window do when users pour in."""
+    shown = Shown()
+    shown.show(LATENCY, [0.005] * 10)
+
+    shown.show(LATENCY, [0.005 + 0.012 * step for step in range(1, 10)] + [0.12] * 3)
+
+    [found] = shown.anomalies.findings()
+    assert found.signal == "latency_seconds"
+    assert found.usual < 0.02
+
+
 def test_a_high_value_that_lasts_becomes_an_anomaly_and_a_spike_does_not() -> None:
     shown = Shown()
     shown.show(ERROR_RATIO, [0.0] * 20)
