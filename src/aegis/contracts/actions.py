@@ -21,6 +21,8 @@ class RollbackRollout(StrictContract):
 
     kind: Literal[ActionKind.ROLLBACK_ROLLOUT] = ActionKind.ROLLBACK_ROLLOUT
     to_revision: int | None = Field(default=None, ge=1)
+    blamed_template: Name | None = None
+    """The hash of the pod template to get away from; None: of whichever is the newest when it is rehearsed."""
 
 
 class RestartWorkload(StrictContract):
@@ -50,3 +52,16 @@ class EvictPod(StrictContract):
 Action = Annotated[
     RollbackRollout | RestartWorkload | ScaleWorkload | RaiseMemory | EvictPod, Field(discriminator="kind")
 ]
+
+
+def is_as_asked(action: Action, asked: Action) -> bool:
+    """Whether an action is what a person asks for, to the last setting; whom it blames people leave open.
+
+    >>> is_as_asked(RollbackRollout(to_revision=1, blamed_template="6c9f"), RollbackRollout(to_revision=1))
+    True
+    >>> is_as_asked(RollbackRollout(to_revision=1), RollbackRollout(to_revision=2))
+    False
+    """
+    if isinstance(action, RollbackRollout) and isinstance(asked, RollbackRollout) and asked.blamed_template is None:
+        return action.to_revision == asked.to_revision
+    return action == asked

@@ -208,6 +208,14 @@ async def test_whoever_requests_the_same_action_otherwise_is_told_what_is_under_
     assert field_of(again, 409) == ("action", "scale_workload replicas=6")
 
 
+async def test_a_person_who_asks_for_the_rollback_that_was_proposed_joins_it_whomever_it_blames(rig: Rig) -> None:
+    proposed = await rig.propose(action={"kind": "rollback_rollout", "to_revision": 1, "blamed_template": "6c9f"})
+
+    asked = await rig.request("ole", action={"kind": "rollback_rollout", "to_revision": 1})
+
+    assert asked.json()["remediation_id"] == proposed
+
+
 async def an_incident(rig: Rig, **changes: Any) -> str:
     """Let the AI Engine report a problem of shop/web, or report it anew; return the incident's id."""
     report = {

@@ -286,6 +286,21 @@ def migrated(it: Object) -> None:
     it["metadata"]["annotations"] = {"aegis.dev/migration": "true"}
 
 
+def a_person_rolls_out_a_fix(rig: Rig) -> None:
+    fix = copy_of(rig.find(REPLICASETS, "web-new"))
+    metadata = fix["metadata"]
+    owners, labels = metadata["ownerReferences"], {"app": "web", "pod-template-hash": "fix"}
+    metadata = {"name": "web-fix", "namespace": "shop", "labels": labels, "ownerReferences": owners}
+    metadata["annotations"] = {"deployment.kubernetes.io/revision": "3"}
+    template = copy_of(fix["spec"]["template"])
+    template["metadata"]["labels"] = labels
+    template["spec"]["containers"][0]["image"] = "web:3"
+    spec = {"replicas": 3, "selector": {"matchLabels": labels}, "template": template}
+    rig.store.create(REPLICASETS, {"metadata": metadata, "spec": spec})
+    rig.change(DEPLOYMENTS, "web", lambda it: it["spec"]["template"]["spec"]["containers"][0].update(image="web:3"))
+    rig.roll_out()
+
+
 def rolling(it: Object) -> None:
     it["status"]["updatedReplicas"] = 1
 
@@ -296,6 +311,8 @@ PREFLIGHT_PROOFS: dict[ActionKind, list[Proof]] = {
         Proof(edit(migrated)),
         Proof(edit(lambda it: it["spec"].update(paused=True))),
         Proof(without_revisions),
+        Proof(a_person_rolls_out_a_fix, action=RollbackRollout(to_revision=1, blamed_template="new")),
+        Proof(edit(lambda it: it["spec"].update(minReadySeconds=5)), ends=BLOCKED),  # its controller has not seen it
         Proof(an_old_rollout, begin=False, asked={"proposed_by": "person:ole"}),
     ],
     ActionKind.RESTART_WORKLOAD: [

@@ -55,7 +55,7 @@ def test_a_revision_that_crashes_is_rolled_back_to_the_one_that_served(world: Wo
 
     assert (world.cause, world.subject) == ("bad_revision", "shop/Deployment/web")
     [proposal] = world.proposals
-    assert proposal.action == RollbackRollout(to_revision=1)
+    assert proposal.action == RollbackRollout(to_revision=1, blamed_template="h2")
     assert proposal.target.uid == "uid-web"
     assert "healthy" in proposal.rationale
 
@@ -274,7 +274,9 @@ def test_what_was_rolled_back_is_never_gone_back_to(world: World) -> None:
     world.roll_out("web", 3)
     world.crash("web", 0, revision=3)
 
-    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1)] * 2
+    assert [one.action for one in world.proposals] == [
+        RollbackRollout(to_revision=1, blamed_template=blamed) for blamed in ("h2", "h3")
+    ]
 
 
 # -- dependencies
@@ -661,7 +663,7 @@ def test_a_rollout_before_our_time_is_recognised_in_whatever_order_its_revisions
     world.crash("web", 0, revision=2, times=6)
 
     assert world.cause == "bad_revision"
-    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1)]
+    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1, blamed_template="h2")]
 
 
 def test_on_old_metrics_nothing_is_proposed_that_rests_on_them(world: World) -> None:

@@ -117,7 +117,8 @@ def _rollback(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | 
     rationale = (
         f"{probable.summary}. Revision {rollout.previous_number} served before {rollout.at:%H:%M:%S} and was healthy."
     )
-    return Remedy(RollbackRollout(to_revision=rollout.previous_number), view, view, rationale)
+    action = RollbackRollout(to_revision=rollout.previous_number, blamed_template=rollout.newest)
+    return Remedy(action, view, view, rationale)
 
 
 def _was_brought(case: Case, rollout: RolloutFacts, probable: Hypothesis) -> bool:

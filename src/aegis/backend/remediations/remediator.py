@@ -25,7 +25,7 @@ from aegis.backend.remediations.lifecycle import (
     state_of,
 )
 from aegis.backend.remediations.orders import Conclusion
-from aegis.contracts.actions import Action
+from aegis.contracts.actions import Action, is_as_asked
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.findings import Severity
 from aegis.contracts.orders import Announcement
@@ -77,7 +77,7 @@ class Remediator:
         What a person wants, too, ends with the incident that this person has named, or with none.
         """
         under_way = Proposal.model_validate(row.proposal).action
-        if is_person and proposal.action != under_way:
+        if is_person and not is_as_asked(under_way, proposal.action):
             raise ConflictError(
                 f"{row.id} is under way on the same target, and would {_spelled(under_way)}",
                 field="action",

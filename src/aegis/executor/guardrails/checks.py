@@ -52,7 +52,7 @@ def _blocked(reason: str) -> No:
     return No(CheckVerdict.BLOCKED, reason)
 
 
-def _inconclusive(reason: str) -> No:
+def inconclusive(reason: str) -> No:
     return No(CheckVerdict.INCONCLUSIVE, reason)
 
 
@@ -203,7 +203,7 @@ def no_storm(proposal: Proposal, facts: Facts) -> No | None:  # noqa: ARG001
     read_at = facts.health_read_at
     if read_at is None or abs(facts.now - read_at) > facts.limits.health_stale:
         since = f"since {read_at.isoformat(timespec='seconds')}" if read_at is not None else "yet"
-        return _inconclusive(f"the health of the whole cluster could not be read {since}: there may be a storm")
+        return inconclusive(f"the health of the whole cluster could not be read {since}: there may be a storm")
     return None
 
 
@@ -227,7 +227,7 @@ def data_is_fresh(proposal: Proposal, facts: Facts) -> No | None:
         case Confirmation.GONE:
             return refused(f"it was proposed on data that is {age:.0f} s old, and by fresh data all is well")
         case _:
-            return _inconclusive(f"the data is {age:.0f} s old, and there is no fresh data")
+            return inconclusive(f"the data is {age:.0f} s old, and there is no fresh data")
 
 
 def is_stale(proposal: Proposal, facts: Facts) -> bool:

@@ -3,11 +3,11 @@
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 
-from aegis.contracts.actions import ActionKind, RaiseMemory, RestartWorkload
+from aegis.contracts.actions import ActionKind, RaiseMemory, RestartWorkload, RollbackRollout
 from aegis.contracts.plans import CheckResult
 from aegis.contracts.proposals import Proposal
-from aegis.executor.guardrails.checks import No, refused, result_of
-from aegis.executor.guardrails.facts import Facts, Object, newest_replicaset
+from aegis.executor.guardrails.checks import No, inconclusive, refused, result_of
+from aegis.executor.guardrails.facts import Facts, Object, newest_replicaset, revision_of, template_hash
 from aegis.executor.guardrails.memory import OOM_WINDOW, kills_shown
 
 YOUNG_ROLLOUT = timedelta(hours=1)
@@ -16,7 +16,8 @@ MIGRATION_ANNOTATIONS = ("aegis.dev/migration", "aegis.dev/no-rollback")
 
 
 def before_rollback(proposal: Proposal, facts: Facts) -> No | None:
-    """A stalled or young rollout, whose revision did not migrate anything."""
+    """A stalled or young rollout, of the revision that was diagnosed, which did not migrate anything."""
+    assert isinstance(proposal.action, RollbackRollout)
     newest = newest_replicaset(facts)
     if facts.target is None or newest is None:
         return refused(f"{proposal.target} has no revisions")
@@ -28,6 +29,27 @@ def before_rollback(proposal: Proposal, facts: Facts) -> No | None:
         return refused(f"{proposal.target} says that its revision migrated data: rolling back is a person's decision")
     if facts.target["spec"].get("paused"):
         return refused(f"the rollout of {proposal.target} is paused")
+    return _is_another_revision(proposal, proposal.action, facts.target, newest) or _is_not_its_fault(
+        proposal, facts, newest
+    )
+
+
+def _is_another_revision(proposal: Proposal, action: RollbackRollout, deployment: Object, newest: Object) -> No | None:
+    """What was rolled out since the diagnosis may be a person's fix."""
+    if not _is_observed(deployment):
+        return inconclusive(
+            f"which revision of {proposal.target} is the newest is not known before its controller saw it"
+        )
+    if action.blamed_template in (None, template_hash(newest)):
+        return None
+    return refused(
+        f"revision {revision_of(newest)} of {proposal.target} came after the one that was diagnosed: "
+        f"its template is {template_hash(newest)}, and not {action.blamed_template}"
+    )
+
+
+def _is_not_its_fault(proposal: Proposal, facts: Facts, newest: Object) -> No | None:
+    assert facts.target is not None
     age = facts.now - _moment(newest["metadata"]["creationTimestamp"])
     if age > YOUNG_ROLLOUT and not _is_stalled(facts.target):
         return refused(f"the newest revision of {proposal.target} has been there for {age}: not the rollout's fault")
@@ -79,9 +101,15 @@ def _is_stalled(deployment: Object) -> bool:
     return any(item["type"] == "Progressing" and item["status"] == "False" for item in conditions)
 
 
+def _is_observed(workload: Object) -> bool:
+    """Whether its controller has seen the newest spec, so that what it tells is about that one."""
+    observed = workload.get("status", {}).get("observedGeneration", 0)
+    return bool(observed >= workload["metadata"].get("generation", 0))
+
+
 def _is_rolling(workload: Object) -> bool:
     status, spec = workload.get("status", {}), workload["spec"]
-    if status.get("observedGeneration", 0) < workload["metadata"].get("generation", 0):
+    if not _is_observed(workload):
         return True
     if workload["kind"] == "DaemonSet":
         return bool(status.get("updatedNumberScheduled", 0) < status.get("desiredNumberScheduled", 0))
