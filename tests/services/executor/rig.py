@@ -403,12 +403,24 @@ def _replicaset(owner: Object, template: str, revision: int) -> Object:
     }  # fmt: skip
 
 
+def a_stateful_set(name: str, *, replicas: int) -> Object:
+    """Return one that is rolled out already."""
+    made = _deployment(name, replicas=replicas)
+    made["spec"]["serviceName"] = name
+    return {**made, "status": _whole(made)}
+
+
 def _pod(owner: Object, number: int) -> Object:
     template = owner["metadata"]["labels"]["pod-template-hash"]
+    labels = {"app": "web", "pod-template-hash": template}
+    return pod_of(owner, "ReplicaSet", f"web-{template}-{number}", labels=labels)
+
+
+def pod_of(owner: Object, kind: str, name: str, *, labels: Mapping[str, str]) -> Object:
+    """Return a healthy pod."""
     return {
         "metadata": {
-            "name": f"web-{template}-{number}", "namespace": "shop",
-            "labels": {"app": "web", "pod-template-hash": template}, "ownerReferences": _owner(owner, "ReplicaSet"),
+            "name": name, "namespace": "shop", "labels": dict(labels), "ownerReferences": _owner(owner, kind),
         },
         "spec": {"nodeName": "node1", "containers": [_container("web:2")]},
         "status": {

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
-from tests.services.executor.rig import Rig, killed, unready
+from tests.services.executor.rig import Rig, a_stateful_set, killed, pod_of, unready
 
 from aegis.contracts.actions import (
     Action,
@@ -43,6 +43,7 @@ from aegis.simulator.kubernetes.resources import (
     PODS,
     REPLICASETS,
     RESOURCEQUOTAS,
+    STATEFULSETS,
 )
 
 ANN = PrivateKey(bytes(range(32)))
@@ -411,6 +412,22 @@ async def test_taking_away_too_many_at_once_keeps_every_write_away(database: Dat
 
     for number, proof in enumerate((reckless, stricter)):
         await prove(database, "blast_radius", proof, number)
+
+
+async def test_pods_that_became_unready_since_the_rehearsal_count_right_before_acting(rig: Rig) -> None:
+    store = rig.store.create(STATEFULSETS, a_stateful_set("store", replicas=3))
+    for number in range(3):
+        rig.store.create(PODS, pod_of(store, "StatefulSet", f"store-{number}", labels={"app": "store"}))
+    target = rig.ref(STATEFULSETS, "store")
+    proposal = rig.proposal(RestartWorkload(), target=target, owner=target)
+    plan = await rig.plan(proposal)
+    rig.change(PODS, "store-1", unready)
+    order = rig.order(proposal, plan)
+
+    await rig.give(order)
+
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (BLOCKED, "blast_radius")
+    assert rig.written == []
 
 
 async def test_what_the_api_server_would_refuse_is_never_sent_in_earnest(database: Database) -> None:

@@ -12,8 +12,10 @@ from aegis.contracts.approvals import Approval, Verdict
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import CheckResult, CheckVerdict
-from aegis.executor.actions.base import is_stamped
+from aegis.executor.actions.base import CannotPlanError, is_stamped
+from aegis.executor.actions.registry import REGISTRY
 from aegis.executor.guardrails.checks import blast_radius_is_small, result_of, run_checks, strictest
+from aegis.executor.guardrails.facts import Facts
 from aegis.executor.guardrails.preflight import run_preflight
 from aegis.executor.guardrails.reservations import ReservationLimits, taken
 from aegis.executor.journal import repository
@@ -132,7 +134,7 @@ class Beginner:
                 return no
             results = [
                 run_preflight(order.proposal, facts),
-                result_of("blast_radius", blast_radius_is_small(plan.shown.disturbance, facts)),
+                blast_radius_now(order, facts),
                 await self.rehearser.dry_run(plan.exact.request),
             ]
         except TemporaryError as error:
@@ -197,6 +199,16 @@ class Beginner:
 def is_plan_for(order: Order, plan: KeptPlan) -> bool:
     """Whether the checks, which look at the order's proposal, look at what was rehearsed: to the last setting."""
     return order.proposal == plan.proposal
+
+
+def blast_radius_now(order: Order, facts: Facts) -> CheckResult:
+    """Count anew how many pods it would take away: those that were healthy at the rehearsal may be so no more."""
+    proposal = order.proposal
+    try:
+        draft = REGISTRY[proposal.action.kind].draft(proposal, facts, order_id=order.id)
+    except CannotPlanError as error:
+        return CheckResult(name="plan", verdict=CheckVerdict.REFUSED, reason=str(error))
+    return result_of("blast_radius", blast_radius_is_small(draft.disturbance, facts))
 
 
 def consents(order: Order) -> tuple[Approval, ...]:
