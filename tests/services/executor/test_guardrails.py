@@ -5,7 +5,7 @@ The proofs are looked up by the guardrails' names in the Executor's registries: 
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from aegis.contracts.actions import (
     ScaleWorkload,
 )
 from aegis.contracts.approvals import Approval, Verdict, consent_bytes
+from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import Plan, RehearsalStatus
 from aegis.contracts.verifications import Judgement
@@ -29,7 +30,11 @@ from aegis.executor.guardrails.checks import CHECKS
 from aegis.executor.guardrails.preflight import PREFLIGHT
 from aegis.executor.guardrails.reservations import RESERVATIONS
 from aegis.executor.journal import repository
+from aegis.executor.journal.plan import KeptPlan
+from aegis.executor.orders.begin import Beginner
 from aegis.executor.ports import Cluster, ExactRequest, Object
+from aegis.executor.service import Executor, Parts
+from aegis.kit.clock import VirtualClock
 from aegis.kit.database import Database
 from aegis.kit.selectors import Selector
 from aegis.kit.signing import PrivateKey
@@ -492,6 +497,82 @@ async def test_the_write_itself_carries_what_must_still_be_so(database: Database
     assert (outcome.stage, outcome.guardrail) == (Stage.REFUSED, "preconditions")
     assert rig.written == []
     await rig.close()
+
+
+@dataclass
+class Slow:
+    """A cluster that takes its time over every answer."""
+
+    cluster: Cluster
+    clock: VirtualClock
+    takes: timedelta
+
+    async def read(self, api_version: str, kind: str, namespace: str | None, name: str) -> Object | None:
+        await self.clock.advance(self.takes)
+        return await self.cluster.read(api_version, kind, namespace, name)
+
+    async def list(
+        self, api_version: str, kind: str, namespace: str | None = None, *, selector: Selector | None = None
+    ) -> Any:
+        await self.clock.advance(self.takes)
+        return await self.cluster.list(api_version, kind, namespace, selector=selector)
+
+    async def send(self, request: ExactRequest, *, dry_run: bool) -> Object:
+        await self.clock.advance(self.takes)
+        return await self.cluster.send(request, dry_run=dry_run)
+
+
+def every_answer_takes(rig: Rig, **duration: float) -> None:
+    rig.around = lambda cluster: Slow(cluster, rig.clock, timedelta(**duration))
+    rig.restart()
+
+
+async def test_what_was_seen_more_than_ten_seconds_ago_is_looked_at_again_before_it_is_acted_on(rig: Rig) -> None:
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+    every_answer_takes(rig, seconds=2)
+
+    await rig.give(order)
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (BLOCKED, "looked_again")
+    assert rig.written == []
+
+    every_answer_takes(rig, seconds=0)
+    rig.verifier.says = Judgement.NOT_YET
+    await rig.look_for(seconds=5)
+    assert len(rig.written) == 1
+
+
+async def test_an_order_that_expires_while_it_is_looked_at_is_not_begun(rig: Rig) -> None:
+    proposal = rig.proposal()
+    plan = await rig.plan(proposal)
+    order = rig.order(proposal, plan, expires_at=rig.clock.now() + timedelta(seconds=3))
+    every_answer_takes(rig, seconds=0.5)
+
+    await rig.give(order)
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.EXPIRED
+    assert rig.written == []
+
+
+async def test_what_is_written_down_too_slowly_is_looked_at_again_before_it_is_written_to_the_cluster(rig: Rig) -> None:
+    class SlowToWriteDown(Beginner):
+        async def _reserve(self, row: Any, order: Order, plan: KeptPlan, *, looked_at: datetime) -> Any:
+            begun = await super()._reserve(row, order, plan, looked_at=looked_at)
+            await rig.pass_time(seconds=11)
+            return begun
+
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+    rig.executor = Executor(rig.ports, Parts(beginner=SlowToWriteDown))
+
+    await rig.give(order)
+    assert rig.said(order).stage is Stage.ACTING
+    assert rig.written == []
+
+    await rig.look_for(seconds=5)
+    assert rig.said(order).stage is Stage.SETTLING
+    assert len(rig.written) == 1
 
 
 async def test_an_order_for_a_plan_that_was_never_made_here_is_refused(rig: Rig) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from cryptography.exceptions import InvalidTag
@@ -31,6 +31,9 @@ log = logging.getLogger(__name__)
 PAST_LOOKED_AT = timedelta(hours=2)
 """Long enough for every back-off; longer where a setting looks further back."""
 
+LOOKED_AGAIN_WITHIN = timedelta(seconds=10)
+"""What was seen longer ago is acted on by nobody."""
+
 
 @dataclass(frozen=True)
 class Beginner:
@@ -56,13 +59,14 @@ class Beginner:
             reason = f"the plan is to {plan.shown.summary}, and the order asks for something else"
             await self._conclude(row, Stage.REFUSED, reason, guardrail="plan")
             return
+        looked_at = self.ports.clock.now()
         no = await self._checked_again(order, plan)
         if no is not None:
             await self._stop(row, no)
             return
-        begun = await self._reserve(row, order, plan)
+        begun = await self._reserve(row, order, plan, looked_at=looked_at)
         if begun is not None:
-            await self.write(begun, plan)
+            await self._write_in_time(begun, plan, looked_at=looked_at)
 
     async def kept_plan(self, row: Any) -> KeptPlan | None:
         """Return the plan that the order names by its hash; None if we never made it, or it was altered."""
@@ -76,6 +80,23 @@ class Beginner:
             return None
         order_id = row.concerns or row.order_id
         return plan if plan.exact.hash == row.plan_hash and plan.exact.order_id == order_id else None
+
+    async def _write_in_time(self, row: Any, plan: KeptPlan, *, looked_at: datetime) -> None:
+        """Write, unless it has become too late: then `reconcile` looks again at what was begun and not done."""
+        if self._too_late(row, looked_at) is None:
+            await self.write(row, plan)
+            return
+        async with self.ports.database.transaction() as tx:
+            await self.recorder.look_again(tx, row, after=self.ports.settings.look_interval)
+
+    def _too_late(self, row: Any, looked_at: datetime) -> str | None:
+        """Say why what was seen then must not be acted on any more: the reads and the lock may have taken long."""
+        now = self.ports.clock.now()
+        if now >= row.expires_at:
+            return f"it expired at {row.expires_at.isoformat()}, while it was looked at"
+        if abs(now - looked_at) > LOOKED_AGAIN_WITHIN:
+            return f"the cluster was looked at for the last time {(now - looked_at).total_seconds():.0f} s before"
+        return None
 
     async def write(self, row: Any, plan: KeptPlan) -> None:
         """Send the exact request of an order that is written down as begun."""
@@ -103,10 +124,11 @@ class Beginner:
 
     async def _write_after_all(self, row: Any, plan: KeptPlan) -> None:
         """It was begun and not done. What allowed it then is looked at again: much may have changed meanwhile."""
+        looked_at = self.ports.clock.now()
         no = await self._checked_again(Order.model_validate_json(row.order), plan)
         if no is None:
             # Its preconditions and its stamp make a second try the same as the first.
-            await self.write(row, plan)
+            await self._write_in_time(row, plan, looked_at=looked_at)
         elif no.verdict is CheckVerdict.REFUSED:
             reason = f"it was begun and never done, and now: {no.reason}"
             await self._conclude(row, Stage.REFUSED, reason, guardrail=no.name, acted_at=None)
@@ -141,17 +163,20 @@ class Beginner:
             return CheckResult(name="cluster", verdict=CheckVerdict.INCONCLUSIVE, reason=str(error))
         return strictest(results)
 
-    async def _reserve(self, row: Any, order: Order, plan: KeptPlan) -> Any | None:
+    async def _reserve(self, row: Any, order: Order, plan: KeptPlan, *, looked_at: datetime) -> Any | None:
         """Take the reservations and write the order down as begun, in one transaction."""
         target = await self.eyes.read(order.proposal.owner)
         async with self.ports.database.transaction() as tx:
             await repository.lock_reservations(tx)
             now = self.ports.clock.now()
             settings = self.ports.settings
-            looked_at = max(PAST_LOOKED_AT, settings.cooldown, settings.budget_window)
-            past = await repository.past_actions(tx, since=now - looked_at, besides=row.order_id)
+            back = max(PAST_LOOKED_AT, settings.cooldown, settings.budget_window)
+            past = await repository.past_actions(tx, since=now - back, besides=row.order_id)
             limits = ReservationLimits(settings.cooldown, settings.budget, settings.budget_window)
             no = taken(past, owner_uid=row.owner_uid, action=order.proposal.action.kind, now=now, limits=limits)
+            too_late = self._too_late(row, looked_at)
+            if no is None and too_late is not None:
+                no = "looked_again", too_late
             if no is None:
                 return await self.recorder.move(
                     tx, row, Stage.ACTING, reason=plan.shown.summary, acted_at=now, spec_hash=spec_hash(target),
