@@ -499,6 +499,21 @@ async def test_the_write_itself_carries_what_must_still_be_so(database: Database
     await rig.close()
 
 
+async def test_a_pod_that_somebody_else_took_away_right_before_is_no_eviction_of_ours(database: Database) -> None:
+    def take_away() -> None:
+        rig.store.delete(PODS, "shop", "web-new-0", grace_s=0)
+
+    rig = Rig(database, around=lambda cluster: Meddled(cluster, take_away))
+    proposal = rig.proposal(EVICT)
+    order = rig.order(proposal, await rig.plan(proposal))
+
+    await rig.give(order)
+
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (Stage.REFUSED, "preconditions")
+    assert (await rig.journal(order.id)).acted_at is None
+    await rig.close()
+
+
 @dataclass
 class Slow:
     """A cluster that takes its time over every answer."""

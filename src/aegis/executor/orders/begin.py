@@ -187,8 +187,12 @@ class Beginner:
             return None
 
     async def _after_refusal(self, row: Any, plan: KeptPlan, error: WriteRefusedError) -> None:
-        """Nothing was written by this try; an earlier one whose answer got lost may have done it."""
-        if await self._was_done(row, plan):
+        """Nothing was written by this try; an earlier one whose answer got lost may have done it.
+
+        Before it is due again there was no earlier try, and nobody else's: what is done all the same, others did.
+        """
+        was_tried_before = self.ports.clock.now() >= row.look_at
+        if was_tried_before and await self._was_done(row, plan):
             await self._settle(row, plan)
             return
         reason = f"the API server says {error.code}: {error}"
