@@ -646,6 +646,33 @@ async def test_fields_that_somebody_changed_since_are_not_undone_and_somebody_is
     assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["hostNetwork"] is True
 
 
+def owned_by_an_operator(rig: Rig) -> None:
+    owner = {"apiVersion": "argoproj.io/v1", "kind": "Rollout", "name": "web", "uid": "u1", "controller": True}
+    rig.change(DEPLOYMENTS, "web", lambda it: it["metadata"].update(ownerReferences=[owner]))
+
+
+@pytest.mark.parametrize(
+    ("protect", "because"),
+    [
+        (lambda rig: rig.restart(protected_namespaces="sh*"), "namespace shop is protected"),
+        (lambda rig: rig.restart(namespaces="billing"), "namespace shop is outside of what this Executor may touch"),
+        (owned_by_an_operator, "Deployment web belongs to Rollout/web, an operator's object"),
+    ],
+)
+async def test_what_was_protected_since_is_not_even_undone_and_somebody_is_called(
+    rig: Rig, protect: Callable[[Rig], None], because: str
+) -> None:
+    order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
+    protect(rig)
+
+    await rig.look_for(seconds=20)
+
+    outcome = rig.said(order)
+    assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
+    assert f"not undone: {because}" in outcome.reason
+    assert len(rig.written) == 1
+
+
 @dataclass
 class Unwilling:
     """A cluster that refuses every write for now, once something is to be taken back."""

@@ -10,6 +10,7 @@ from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
 from aegis.contracts.verifications import Judgement
+from aegis.executor.journal import repository
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, PODS
 
 ACTIONS: tuple[Action, ...] = (
@@ -168,6 +169,33 @@ async def test_what_was_kept_is_taken_back_whole(rig: Rig, action: Action) -> No
     assert stage_of(rig, order) is Stage.UNDONE
     assert deployment["spec"]["template"] == before
     assert all(one.get("manager") != "aegis-executor" for one in deployment["metadata"].get("managedFields", []))
+
+
+async def test_what_a_person_takes_back_waits_for_another_order_on_the_same_owner(rig: Rig) -> None:
+    order = await a_held_one(rig)
+    await rig.remember(0, owner_uid=rig.ref().uid, minutes_ago=1, stage=Stage.SETTLING)
+    asked = concluding(order, "undo").model_copy(update={"expires_at": rig.clock.now() + timedelta(minutes=15)})
+
+    await rig.give(asked)
+    assert (stage_of(rig, order), len(rig.written)) == (Stage.HELD, 1)
+    async with rig.database.transaction() as tx:
+        await repository.change(tx, "past-0", in_stage=Stage.SETTLING, stage=Stage.KEPT, concluded=True)
+    await rig.look_for(seconds=10)
+
+    assert stage_of(rig, order) is Stage.UNDONE
+
+
+async def test_what_a_person_could_not_take_back_in_time_says_what_was_in_the_way(rig: Rig) -> None:
+    order = await a_held_one(rig)
+    await rig.remember(0, owner_uid=rig.ref().uid, minutes_ago=1, stage=Stage.ACTING)
+    asked = concluding(order, "undo").model_copy(update={"expires_at": rig.clock.now() + timedelta(seconds=10)})
+    await rig.give(asked)
+
+    await rig.look_for(seconds=10)
+
+    assert rig.said(asked).stage is Stage.EXPIRED
+    assert "order past-0 is under way on the same owner" in rig.said(asked).reason
+    assert stage_of(rig, order) is Stage.HELD
 
 
 @pytest.mark.parametrize(

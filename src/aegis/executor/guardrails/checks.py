@@ -347,6 +347,14 @@ CHECKS: tuple[Check, ...] = (
     quota_and_nodes_have_room,
 )
 
+PROTECTION: tuple[Check, ...] = (namespace_in_scope, target_is_unprotected, owner_is_known)
+"""What stops an undo as well, which no pause, freeze or rate limit does."""
+
+
+def is_protected(proposal: Proposal, facts: Facts) -> No | None:
+    """Say why nothing may be written to the target by now, not even to take back what was."""
+    return next((no for check in PROTECTION if (no := check(proposal, facts)) is not None), None)
+
 
 def run_checks(proposal: Proposal, facts: Facts) -> list[CheckResult]:
     """Run them all: people want every reason, not the first. Of what is not there, though, there is nothing to ask."""

@@ -50,10 +50,15 @@ class Wanted:
         return sorted((one for one in past if one.owner_uid == self.owner_uid), key=lambda one: one.acted_at)
 
 
+def busy_with(past: Sequence[PastAction], owner_uid: str) -> str | None:
+    """Say which order is under way on an owner, if any is."""
+    busy = next((one for one in past if one.owner_uid == owner_uid and one.under_way), None)
+    return f"order {busy.order_id} is under way on the same owner" if busy is not None else None
+
+
 def owner_lock(past: Sequence[PastAction], wanted: Wanted) -> str | None:
     """One owner is touched by one order at a time."""
-    busy = next((one for one in wanted.on_owner(past) if one.under_way), None)
-    return f"order {busy.order_id} is under way on the same owner" if busy is not None else None
+    return busy_with(past, wanted.owner_uid)
 
 
 def cooldown(past: Sequence[PastAction], wanted: Wanted) -> str | None:

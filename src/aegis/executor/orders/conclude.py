@@ -10,11 +10,13 @@ from typing import Any
 
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
+from aegis.executor.guardrails.reservations import busy_with
 from aegis.executor.journal import repository
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.record import Recorder
 from aegis.executor.orders.undo import Undoer, to_be_undone
 from aegis.executor.ports import ExecutorPorts
+from aegis.kit.database import Transaction
 
 HANDED_OVER = "handed_over"
 """The stage of a person's order that the order which it concerns carries on."""
@@ -37,26 +39,41 @@ class Concluder:
         async with self.ports.database.transaction() as tx:
             concerned = await repository.find(tx, row.concerns)
         if self.ports.clock.now() >= row.expires_at:
-            await self._decline(row, Stage.EXPIRED, f"expired at {row.expires_at.isoformat()}")
+            reason = f"expired at {row.expires_at.isoformat()}: {row.reason}".rstrip(": ")
+            await self._decline(row, Stage.EXPIRED, reason)
         elif plan is None or concerned is None or concerned.plan_hash != row.plan_hash:
             await self._decline(row, Stage.REFUSED, f"order {row.concerns} is not known here")
         elif concerned.stage not in _MAY_CONCLUDE[purpose]:
             await self._decline(row, Stage.REFUSED, f"order {row.concerns} is {concerned.stage}")
         elif purpose == "undo":
-            because = "a person takes it back"
-            undoing = to_be_undone(because=because, ends_in=Stage.UNDONE, at=self.ports.clock.now())
-            was_kept = concerned.stage == Stage.KEPT
-            await self._hand_over(row, concerned, Stage.UNDOING, because, is_stampless=was_kept, **undoing)
+            await self._take_back(row, concerned)
         else:
             # Before it is concluded: nobody would come back to it afterwards.
             await self.undoer.let_go(plan)
-            await self._hand_over(row, concerned, Stage.KEPT, "a person keeps it")
+            async with self.ports.database.transaction() as tx:
+                await self._hand_over(tx, row, concerned, Stage.KEPT, "a person keeps it")
 
-    async def _hand_over(self, row: Any, concerned: Any, to: Stage, reason: str, **values: Any) -> None:
-        """Move the order that is concluded; where it has moved on meanwhile, the next look says so."""
+    async def _take_back(self, row: Any, concerned: Any) -> None:
+        """Have it undone, as soon as no other order is under way on its owner."""
+        now = self.ports.clock.now()
         async with self.ports.database.transaction() as tx:
-            if await self.recorder.move(tx, concerned, to, reason=reason, **values) is not None:
-                await repository.change(tx, row.order_id, in_stage=row.stage, stage=HANDED_OVER, concluded=True)
+            await repository.lock_reservations(tx)
+            others = await repository.past_actions(tx, since=now, besides=concerned.order_id)
+            busy = busy_with(others, concerned.owner_uid)
+            if busy is not None:
+                await self.recorder.look_again(tx, row, after=self.ports.settings.look_interval, reason=busy)
+                return
+            because = "a person takes it back"
+            undoing = to_be_undone(because=because, ends_in=Stage.UNDONE, at=now)
+            was_kept = concerned.stage == Stage.KEPT
+            await self._hand_over(tx, row, concerned, Stage.UNDOING, because, is_stampless=was_kept, **undoing)
+
+    async def _hand_over(
+        self, tx: Transaction, row: Any, concerned: Any, to: Stage, reason: str, **values: Any
+    ) -> None:
+        """Move the order that is concluded; where it has moved on meanwhile, the next look says so."""
+        if await self.recorder.move(tx, concerned, to, reason=reason, **values) is not None:
+            await repository.change(tx, row.order_id, in_stage=row.stage, stage=HANDED_OVER, concluded=True)
 
     async def _decline(self, row: Any, stage: Stage, reason: str) -> None:
         async with self.ports.database.transaction() as tx:

@@ -59,23 +59,25 @@ class Eyes:
 
     async def look(self, proposal: Proposal, *, rehearsing: bool, approvals: Sequence[Approval] = ()) -> Facts:
         """Read everything the checks may ask for; TemporaryError if the cluster does not answer."""
-        target = await self.read(proposal.target)
-        owner = target if proposal.owner == proposal.target else await self.read(proposal.owner)
-        facts = Facts(
-            now=self._ports.clock.now(),
-            target=target,
-            owner=owner,
+        seen = await self.glance(proposal)
+        facts = replace(
+            seen,
             switches=await self.switches(),
-            limits=self._limits,
             approvals=tuple(approvals),
             rehearsing=rehearsing,
             decided_by_person=proposal.proposed_by.startswith("person:"),
         )
         if is_stale(proposal, facts):
             facts = replace(facts, confirmed=await self._confirmed(proposal))
-        if owner is None or proposal.target.namespace is None:
+        if seen.owner is None or proposal.target.namespace is None:
             return await self._remembered(proposal, facts)
-        return await self._remembered(proposal, await self._surroundings(proposal, facts, owner))
+        return await self._remembered(proposal, await self._surroundings(proposal, facts, seen.owner))
+
+    async def glance(self, proposal: Proposal) -> Facts:
+        """Read the target and whose it is: enough to see whether it is protected."""
+        target = await self.read(proposal.target)
+        owner = target if proposal.owner == proposal.target else await self.read(proposal.owner)
+        return Facts(now=self._ports.clock.now(), target=target, owner=owner, limits=self._limits)
 
     async def _confirmed(self, proposal: Proposal) -> Confirmation:
         """Ask the AI Engine whether what it proposed this for is still so."""

@@ -1,7 +1,7 @@
 """Undo: give every touched field its old value, where it still holds what we wrote, and own nothing afterwards.
 
-Undo ignores pause, freeze windows and rate limits, never target protection: the fields it touches are the fields
-that the order touched, on that very object.
+Undo ignores pause, freeze windows and rate limits, never target protection, which an operator may have given the target
+since. The fields it touches are the fields that the order touched, on that very object.
 """
 
 import logging
@@ -14,6 +14,7 @@ import orjson
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
 from aegis.executor.actions.base import is_stamped, patch_of, stamped_again, taking_off_stamp
+from aegis.executor.guardrails.checks import is_protected
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
@@ -56,6 +57,11 @@ class Undoer:
             await self._conclude(row, Stage.ESCALATED, f"{plan.shown.action} has no undo", escalate=True)
             return
         try:
+            protected = is_protected(plan.proposal, await self.eyes.glance(plan.proposal))
+            if protected is not None:
+                reason = f"{row.undo_because}; not undone: {protected.reason}"
+                await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
+                return
             why_not = await self._write(row, plan, await self._undo_of(row, plan, plan.exact.undo))
             if why_not is None:
                 await self.let_go(plan)
