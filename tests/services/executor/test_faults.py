@@ -708,6 +708,46 @@ async def test_an_undo_that_is_refused_for_now_is_tried_on_and_one_person_is_cal
     await rig.close()
 
 
+async def test_what_cannot_be_kept_for_now_is_tried_on_and_one_person_is_called(database: Database) -> None:
+    rig = Rig(database, around=Unwilling)
+    order = await one_that_was_carried_out(rig, says=Judgement.BETTER)
+    rig.roll_out()
+    rig.ports.cluster.code = 403  # type: ignore[attr-defined]
+
+    await rig.look_for(seconds=150)
+    assert [one.stage for one in rig.backend.outcomes if one.escalate] == []
+    await rig.look_for(seconds=100)
+    [called] = [one for one in rig.backend.outcomes if one.escalate]
+    assert called.stage is Stage.SETTLING
+    assert "not let go of yet, and tried on: fields of shop/Deployment/web are still ours" in called.reason
+    assert "403: not now" in called.reason
+    rig.ports.cluster.code = 0  # type: ignore[attr-defined]
+    await rig.look_for(seconds=10)
+
+    assert rig.said(order).stage is Stage.KEPT
+    await rig.close()
+
+
+async def test_what_a_person_could_not_keep_in_time_says_what_was_in_the_way(database: Database) -> None:
+    rig = Rig(database, around=Unwilling)
+    order = await one_that_was_carried_out(rig, says=None)
+    rig.roll_out()
+    await rig.pass_time(seconds=301)
+    await rig.executor.step()
+    rig.ports.cluster.code = 403  # type: ignore[attr-defined]
+    expires_at = rig.clock.now() + timedelta(seconds=20)
+    asked = order.model_copy(
+        update={"id": "ord-keep", "purpose": "keep", "concerns": order.id, "expires_at": expires_at}
+    )
+
+    await rig.give(asked)
+    await rig.look_for(seconds=20)
+
+    assert (rig.said(asked).stage, "403: not now" in rig.said(asked).reason) == (Stage.EXPIRED, True)
+    assert rig.said(order).stage is Stage.HELD
+    await rig.close()
+
+
 async def test_an_undo_goes_on_when_the_api_server_is_back_however_long_it_was_gone(rig: Rig) -> None:
     order = await one_that_was_carried_out(rig, says=Judgement.WORSE)
     await rig.pass_time(seconds=5)

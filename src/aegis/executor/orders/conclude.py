@@ -17,6 +17,7 @@ from aegis.executor.orders.record import Recorder
 from aegis.executor.orders.undo import Undoer, to_be_undone
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.database import Transaction
+from aegis.kit.errors import TemporaryError
 
 HANDED_OVER = "handed_over"
 """The stage of a person's order that the order which it concerns carries on."""
@@ -48,10 +49,20 @@ class Concluder:
         elif purpose == "undo":
             await self._take_back(row, concerned)
         else:
-            # Before it is concluded: nobody would come back to it afterwards.
+            await self._keep(row, concerned, plan)
+
+    async def _keep(self, row: Any, concerned: Any, plan: KeptPlan) -> None:
+        """Let go, then conclude: nobody would come back to it afterwards. What is in the way is told at the end."""
+        why_not = None
+        try:
             await self.undoer.let_go(plan)
-            async with self.ports.database.transaction() as tx:
+        except TemporaryError as error:
+            why_not = str(error)
+        async with self.ports.database.transaction() as tx:
+            if why_not is None:
                 await self._hand_over(tx, row, concerned, Stage.KEPT, "a person keeps it")
+            else:
+                await self._wait(tx, row, why_not)
 
     async def _take_back(self, row: Any, concerned: Any) -> None:
         """Have it undone, as soon as no other order is under way on its owner."""
@@ -61,12 +72,16 @@ class Concluder:
             others = await repository.past_actions(tx, since=now, besides=concerned.order_id)
             busy = busy_with(others, concerned.owner_uid)
             if busy is not None:
-                await self.recorder.look_again(tx, row, after=self.ports.settings.look_interval, reason=busy)
+                await self._wait(tx, row, busy)
                 return
             because = "a person takes it back"
             undoing = to_be_undone(because=because, ends_in=Stage.UNDONE, at=now)
             was_kept = concerned.stage == Stage.KEPT
             await self._hand_over(tx, row, concerned, Stage.UNDOING, because, is_stampless=was_kept, **undoing)
+
+    async def _wait(self, tx: Transaction, row: Any, why: str) -> None:
+        """Look again until the person's order expires, which then says what was in the way."""
+        await self.recorder.look_again(tx, row, after=self.ports.settings.look_interval, reason=why[:4000])
 
     async def _hand_over(
         self, tx: Transaction, row: Any, concerned: Any, to: Stage, reason: str, **values: Any

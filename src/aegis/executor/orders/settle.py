@@ -1,5 +1,6 @@
 """After the write: look until it is kept, held or to be taken back; give held changes back when their time comes."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from aegis.executor.orders.record import Recorder
 from aegis.executor.orders.undo import Undoer
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.errors import AegisError, TemporaryError
+
+log = logging.getLogger(__name__)
 
 LOOKS_MISSED = 6
 """A look that comes so many intervals after it was due (the clock jumped, or nobody ran) begins the window anew."""
@@ -67,9 +70,7 @@ class Settler:
             case Follow.UNDO:
                 await self.undoer.start(row, because=verdict.reason, ends_in=Stage.UNDONE, verification=verification)
             case Follow.KEEP:
-                # Before it is concluded: nobody would come back to it afterwards.
-                await self.undoer.let_go(plan)
-                await self._move(row, Stage.KEPT, verdict.reason, verification)
+                await self._keep(row, plan, verdict, verification)
             case Follow.HOLD:
                 assert plan.shown.lease is not None
                 await self._move(
@@ -81,6 +82,18 @@ class Settler:
                 await self._move(row, Stage.HELD, verdict.reason, verification, escalate=True)
             case Follow.ESCALATE:
                 await self._move(row, Stage.ESCALATED, verdict.reason, verification, escalate=True)
+
+    async def _keep(self, row: Any, plan: KeptPlan, verdict: Verdict, verification: Verification | None) -> None:
+        assert verdict.well_since is not None
+        try:
+            # Before it is concluded: nobody would come back to it afterwards.
+            await self.undoer.let_go(plan)
+        except TemporaryError as error:
+            log.warning("keeping order %s: %s", row.order_id, error)
+            reason = f"{verdict.reason}; not let go of yet, and tried on: {error}"
+            await self.undoer.try_again(row, since=verdict.well_since + plan.shown.settle, reason=reason)
+        else:
+            await self._move(row, Stage.KEPT, verdict.reason, verification)
 
     async def _move(
         self, row: Any, stage: Stage, reason: str, verification: Verification | None, **values: Any

@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 LET_GO_TRIES = 3
 STUCK = "cluster"
-"""Whoever says that an undo has to wait; the journal then knows that a person was called."""
+"""Whoever says that an undo, or a keep, has to wait; the journal then knows that a person was called."""
 CALLED_AFTER = timedelta(minutes=2)
-"""What cannot be undone for so long, a person hears of; it is tried on."""
+"""What can be neither undone nor kept for so long, a person hears of; it is tried on."""
 _FOR_GOOD = frozenset({404, 422})
 """The object is gone, or a `test` of the patch failed: the fields hold something else. Any other no may pass."""
 
@@ -66,7 +66,9 @@ class Undoer:
             if why_not is None:
                 await self.let_go(plan)
         except TemporaryError as error:
-            await self._try_again(row, error)
+            log.warning("undoing order %s: %s", row.order_id, error)
+            reason = f"{row.undo_because}; not undone yet, and tried on: {error}"
+            await self.try_again(row, since=row.undo_since, reason=reason)
             return
         if why_not is None:
             await self._conclude(row, Stage(row.undo_ends_in), row.undo_because)
@@ -91,16 +93,14 @@ class Undoer:
             return error
         return None
 
-    async def _try_again(self, row: Any, error: TemporaryError) -> None:
+    async def try_again(self, row: Any, *, since: datetime, reason: str) -> None:
         """Go on trying for as long as it takes; a person hears of it once, when it takes long."""
-        log.warning("undoing order %s: %s", row.order_id, error)
         again = self.ports.settings.look_interval
-        takes_long = self.ports.clock.now() - row.undo_since >= CALLED_AFTER
+        takes_long = self.ports.clock.now() - since >= CALLED_AFTER
         async with self.ports.database.transaction() as tx:
             if takes_long and row.guardrail != STUCK:
-                reason = f"{row.undo_because}; not undone yet, and tried on: {error}"
                 await self.recorder.move(
-                    tx, row, Stage.UNDOING, reason=reason, guardrail=STUCK, escalate=True, look_in=again
+                    tx, row, Stage(row.stage), reason=reason, guardrail=STUCK, escalate=True, look_in=again
                 )
             else:
                 await self.recorder.look_again(tx, row, after=again)
@@ -111,6 +111,7 @@ class Undoer:
         Raises:
             TemporaryError: it could not be done now; whoever asked for it has to ask again.
         """
+        why = ""
         for _ in range(LET_GO_TRIES):
             target = await self.eyes.read(plan.shown.target)
             if target is None or target["metadata"]["uid"] != plan.exact.target_uid:
@@ -121,10 +122,11 @@ class Undoer:
             try:
                 await self.ports.cluster.send(request, dry_run=False)
             except WriteRefusedError as error:
-                log.info("letting go of %s: %s", plan.shown.target, error)
+                why = f"the API server says {error.code}: {error}"
+                log.info("letting go of %s: %s", plan.shown.target, why)
             else:
                 return
-        raise TemporaryError(f"fields of {plan.shown.target} are still ours")
+        raise TemporaryError(f"fields of {plan.shown.target} are still ours: {why}")
 
     async def _is_undone(self, row: Any, plan: KeptPlan) -> bool:
         """Whether an earlier try, whose answer got lost, has undone it: no stamp, and the old values are back."""
