@@ -130,3 +130,18 @@ def test_a_stored_plan_comes_back_to_the_byte_and_cannot_be_exchanged() -> None:
     assert exact_plan_from(exact.to_bytes()).hash == exact.hash
     with pytest.raises(InvalidTag):
         cipher.decrypt("b" * 64, stored)
+
+
+EARLIER_DOCUMENT = (
+    b'{"order_id":"ord-1","request":{"body":"W10=","content_type":"application/json-patch+json","method":"PATCH",'
+    b'"path":"/apis/apps/v1/namespaces/shop/deployments/web"},"target_uid":"uid-web","undo":null,"version":0}'
+)
+
+
+def test_a_plan_that_an_earlier_release_made_keeps_the_hash_that_was_approved() -> None:
+    approved = "46dc28515255ef1ed33691c9835177545b57a8d635755f77a053023f9532e8c3"
+
+    read = exact_plan_from(EARLIER_DOCUMENT)
+
+    assert (read.order_id, read.request.body, read.undo) == ("ord-1", b"[]", None)
+    assert read.hash == approved

@@ -25,11 +25,13 @@ class ExactPlan:
     target_uid: str
     request: ExactRequest
     undo: ExactRequest | None
+    version: int = VERSION
+    """Of the document that the hash is over: one that an earlier release wrote keeps its hash."""
 
     def to_bytes(self) -> bytes:
         """Return the bytes that the plan's hash is over; the same plan always gives the same bytes."""
         document = {
-            "version": VERSION,
+            "version": self.version,
             "order_id": self.order_id,
             "target_uid": self.target_uid,
             "request": _document(self.request),
@@ -66,6 +68,7 @@ def exact_plan_from(payload: bytes) -> ExactPlan:
         target_uid=document["target_uid"],
         request=_request(document["request"]),
         undo=_request(undo) if undo is not None else None,
+        version=document["version"],
     )
 
 
