@@ -590,6 +590,28 @@ async def test_what_is_written_down_too_slowly_is_looked_at_again_before_it_is_w
     assert len(rig.written) == 1
 
 
+async def test_an_order_that_was_begun_does_not_count_itself_among_the_fixes_that_did_not_help(rig: Rig) -> None:
+    class Dying(Beginner):
+        async def write(self, row: Any, plan: KeptPlan) -> None:
+            """Be killed right before it."""
+
+    for number in range(2):
+        at = 120 + 10 * number
+        await rig.remember(number, owner_uid=rig.ref().uid, minutes_ago=at, action=ActionKind.RESTART_WORKLOAD)
+    proposal = rig.proposal(RestartWorkload())
+    order = rig.order(proposal, await rig.plan(proposal))
+    rig.executor = Executor(rig.ports, Parts(beginner=Dying))
+    await rig.give(order)
+    assert (rig.said(order).stage, rig.written) == (Stage.ACTING, [])
+
+    rig.restart()
+    rig.verifier.says = Judgement.NOT_YET
+    await rig.look_for(seconds=65)
+
+    assert rig.said(order).stage is Stage.SETTLING
+    assert len(rig.written) == 1
+
+
 async def test_an_order_for_a_plan_that_was_never_made_here_is_refused(rig: Rig) -> None:
     proposal = rig.proposal()
     plan = await rig.plan(proposal)

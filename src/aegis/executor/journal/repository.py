@@ -145,8 +145,9 @@ async def past_actions(tx: AsyncConnection, *, since: datetime, besides: str) ->
 
 
 async def count_same_fixes(
-    tx: AsyncConnection, *, owner_uid: str, action: ActionKind, spec_hash: str, since: datetime
+    tx: AsyncConnection, *, owner_uid: str, action: ActionKind, spec_hash: str, since: datetime, besides: str
 ) -> int:
+    """Count the orders that did the same to the same, other than this one, which may be begun already."""
     query = (
         select(func.count())
         .select_from(journal)
@@ -156,6 +157,7 @@ async def count_same_fixes(
             journal.c.spec_hash == spec_hash,
             journal.c.acted_at >= since,
             journal.c.concerns.is_(None),
+            journal.c.order_id != besides,
         )
     )
     return int((await tx.execute(query)).scalar_one())

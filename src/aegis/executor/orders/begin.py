@@ -149,7 +149,7 @@ class Beginner:
     async def _checked_again(self, order: Order, plan: KeptPlan) -> CheckResult | None:
         """Return the check that says no now, whatever it said at the rehearsal."""
         try:
-            facts = await self.eyes.look(order.proposal, rehearsing=False, approvals=consents(order))
+            facts = await self.eyes.look(order.proposal, order_id=order.id, rehearsing=False, approvals=consents(order))
             results = run_checks(order.proposal, facts)
             no = strictest(results)
             if no is not None:

@@ -57,8 +57,10 @@ class Eyes:
             health_stale=READINGS_MISSED * settings.monitor_interval,
         )
 
-    async def look(self, proposal: Proposal, *, rehearsing: bool, approvals: Sequence[Approval] = ()) -> Facts:
-        """Read everything the checks may ask for; TemporaryError if the cluster does not answer."""
+    async def look(
+        self, proposal: Proposal, *, order_id: str, rehearsing: bool, approvals: Sequence[Approval] = ()
+    ) -> Facts:
+        """Read everything the checks may ask for of an order; TemporaryError if the cluster does not answer."""
         seen = await self.glance(proposal)
         facts = replace(
             seen,
@@ -70,8 +72,8 @@ class Eyes:
         if is_stale(proposal, facts):
             facts = replace(facts, confirmed=await self._confirmed(proposal))
         if seen.owner is None or proposal.target.namespace is None:
-            return await self._remembered(proposal, facts)
-        return await self._remembered(proposal, await self._surroundings(proposal, facts, seen.owner))
+            return await self._remembered(proposal, facts, order_id)
+        return await self._remembered(proposal, await self._surroundings(proposal, facts, seen.owner), order_id)
 
     async def glance(self, proposal: Proposal) -> Facts:
         """Read the target and whose it is: enough to see whether it is protected."""
@@ -152,7 +154,7 @@ class Eyes:
             )
         return facts
 
-    async def _remembered(self, proposal: Proposal, facts: Facts) -> Facts:
+    async def _remembered(self, proposal: Proposal, facts: Facts, order_id: str) -> Facts:
         async with self._ports.database.transaction() as tx:
             storm, read_at = await repository.current_storm(tx), await repository.last_reading(tx)
             fixes = await repository.count_same_fixes(
@@ -161,6 +163,7 @@ class Eyes:
                 action=proposal.action.kind,
                 spec_hash=spec_hash(facts.owner),
                 since=facts.now - SAME_FIX_WINDOW,
+                besides=order_id,
             )
             healthy = await repository.seen_healthy(tx, proposal.owner.uid)
             kills = await repository.kills_seen(tx, [pod["metadata"]["uid"] for pod in facts.pods])

@@ -39,7 +39,7 @@ class Rehearser:
     async def rehearse(self, rehearsal: Rehearsal) -> RehearsalResult:
         """Return a plan, or why there can be none. The plan's exact bytes are kept, encrypted, before it is shown."""
         try:
-            facts = await self.eyes.look(rehearsal.proposal, rehearsing=True)
+            facts = await self.eyes.look(rehearsal.proposal, order_id=rehearsal.order_id, rehearsing=True)
             return await self._worked_out(rehearsal, facts)
         except TemporaryError as error:
             return self.failed(rehearsal, str(error))
