@@ -41,6 +41,7 @@ from aegis.kit.signing import PrivateKey
 from aegis.simulator.kubernetes.errors import ApiError
 from aegis.simulator.kubernetes.objects import copy_of
 from aegis.simulator.kubernetes.resources import (
+    CONFIGMAPS,
     DEPLOYMENTS,
     HPAS,
     NAMESPACES,
@@ -230,7 +231,11 @@ CHECK_PROOFS: dict[str, list[Proof]] = {
         Proof(config(freeze="[{cron: '* * * * *', minutes: .inf}]"), ends=BLOCKED),
         Proof(config(freeze="[{cron: '* * * * *', minutes: 5, timeZone: Europe}]"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rollout"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '* * * * *', minutes: -60}]"), ends=BLOCKED),
+        Proof(config(freeze="[{cron: '* * * * *', minutes: 0}]"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rolout: 1"), ends=BLOCKED),
+        Proof(config(policy_floor="rollback_rollout: -1"), ends=BLOCKED),
+        Proof(config(policy_floor="rollback_rollout: 0"), ends=BLOCKED),
         Proof(config(policy_floor="rollback_rollout: 2\nrollback_rollout: 0"), ends=BLOCKED),
         Proof(config(approver_keys="person:ann: none"), ends=BLOCKED),
     ],
@@ -398,6 +403,48 @@ async def prove(database: Database, name: str, proof: Proof, number: int) -> Non
 
 
 # What is not in those registries
+
+
+def config_is_gone(rig: Rig) -> None:
+    rig.store.delete(CONFIGMAPS, "aegis", "aegis-guardrails")
+
+
+def we_look_in_the_wrong_place(rig: Rig) -> None:
+    rig.restart(guardrails_config_map="aegis-guardrial")
+
+
+@pytest.mark.parametrize("vanishes", [config_is_gone, we_look_in_the_wrong_place])
+@pytest.mark.parametrize("said", [{"policy_floor": "evict_pod: 1"}, {"paused": "true"}, {"freeze": FREEZE}])
+async def test_a_guardrail_that_an_operator_wrote_and_that_vanished_stops_until_somebody_says_what_holds(
+    rig: Rig, said: dict[str, str], vanishes: Callable[[Rig], None]
+) -> None:
+    rig.config(**said)
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+    vanishes(rig)
+
+    await rig.give(order)
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (BLOCKED, "nobody_paused")
+    assert "is gone: write an empty one" in rig.said(order).reason
+    assert rig.written == []
+
+    rig.restart()
+    if rig.store.find(CONFIGMAPS, "aegis", "aegis-guardrails") is not None:
+        config_is_gone(rig)
+    rig.config()
+    await rig.look_for(seconds=10)
+    assert len(rig.written) == 1
+
+
+async def test_a_config_map_that_says_nothing_may_go(rig: Rig) -> None:
+    rig.config(paused="false", reason="it was a drill")
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+    config_is_gone(rig)
+
+    await rig.give(order)
+
+    assert len(rig.written) == 1
 
 
 def rolls(unavailable: int | str) -> Disturb:

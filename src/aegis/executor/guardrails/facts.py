@@ -53,6 +53,8 @@ class Switches:
     """Actions that need so many approvers' own signatures."""
     approver_keys: dict[str, str] = field(default_factory=dict)
     """Approver to public key (base64)."""
+    is_config_map_there: bool = False
+    """Whether the operator's ConfigMap could be read, and there was one."""
     unreadable: str = ""
 
 

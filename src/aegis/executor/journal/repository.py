@@ -35,6 +35,7 @@ _WHOLE_REVISIONS = 7_232_004
 _SKEW = timedelta(seconds=5)
 """By so little the clocks of replicas may differ."""
 _WHOLE_CLUSTER = "cluster"
+_GUARDRAILS = "guardrails"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
 _HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
 
@@ -230,6 +231,20 @@ async def note_reading(tx: AsyncConnection, *, at: datetime, bad: bool) -> datet
 async def last_reading(tx: AsyncConnection) -> datetime | None:
     found = await tx.execute(select(readings.c.at).where(readings.c.of == _WHOLE_CLUSTER))
     return cast("datetime | None", found.scalar_one_or_none())
+
+
+async def guardrails_since(tx: AsyncConnection) -> datetime | None:
+    """Return since when the operator's ConfigMap says something; None if it said nothing when it was last read."""
+    found = await tx.execute(select(readings.c.at).where(readings.c.of == _GUARDRAILS))
+    return cast("datetime | None", found.scalar_one_or_none())
+
+
+async def remember_guardrails(tx: AsyncConnection, *, at: datetime) -> None:
+    await tx.execute(insert(readings).values(of=_GUARDRAILS, at=at).on_conflict_do_nothing())
+
+
+async def forget_guardrails(tx: AsyncConnection) -> None:
+    await tx.execute(delete(readings).where(readings.c.of == _GUARDRAILS))
 
 
 async def current_storm(tx: AsyncConnection) -> Any | None:

@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import orjson
@@ -19,6 +19,7 @@ from aegis.executor.guardrails.checks import is_stale
 from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Object, Switches, controller_of
 from aegis.executor.journal import repository
 from aegis.executor.ports import ExecutorPorts
+from aegis.kit.database import Transaction
 from aegis.kit.errors import AegisError, TemporaryError
 from aegis.kit.signing import PublicKey
 from aegis.kit.yaml import read_yaml
@@ -120,7 +121,9 @@ class Eyes:
             )
         except TemporaryError as error:
             return replace(switches, unreadable=f"the ConfigMap: {error}")
-        return _with_config_map(switches, (found or {}).get("data") or {})
+        if found is None:
+            return replace(switches, operator_paused=False)
+        return _with_config_map(replace(switches, is_config_map_there=True), found.get("data") or {})
 
     async def _surroundings(self, proposal: Proposal, facts: Facts, owner: Object) -> Facts:
         cluster, namespace = self._ports.cluster, owner["metadata"]["namespace"]
@@ -165,16 +168,39 @@ class Eyes:
                 since=facts.now - SAME_FIX_WINDOW,
                 besides=order_id,
             )
+            switches = await self._unless_vanished(tx, facts.switches, now=facts.now)
             healthy = await repository.seen_healthy(tx, proposal.owner.uid)
             kills = await repository.kills_seen(tx, [pod["metadata"]["uid"] for pod in facts.pods])
         return replace(
             facts,
+            switches=switches,
             storm=storm is not None,
             health_read_at=read_at,
             past_fixes=fixes,
             healthy_revisions=healthy,
             kills_seen=kills,
         )
+
+    async def _unless_vanished(self, tx: Transaction, switches: Switches, *, now: datetime) -> Switches:
+        """Remember whether the operator's ConfigMap said anything: one that said something and is gone stops.
+
+        Nobody knows whether somebody deleted it on purpose, or we look in the wrong place by now.
+        """
+        since = await repository.guardrails_since(tx)
+        if switches.is_config_map_there:
+            says_something = switches.operator_paused is not False or bool(switches.freezes or switches.floor)
+            if says_something and since is None:
+                await repository.remember_guardrails(tx, at=now)
+            elif since is not None and not says_something:
+                await repository.forget_guardrails(tx)
+        elif since is not None and switches.operator_paused is not None:
+            settings = self._ports.settings
+            name = f"{settings.own_namespace}/{settings.guardrails_config_map}"
+            why = f"the ConfigMap {name}, which said something since {since.isoformat(timespec='seconds')}, is gone"
+            return replace(
+                switches, operator_paused=None, unreadable=f"{why}: write an empty one if nothing is to hold"
+            )
+        return switches
 
 
 def spec_hash(owner: Object | None) -> str:
@@ -217,7 +243,11 @@ def _only(known: frozenset[str], found: Mapping[str, object]) -> None:
 
 
 def _floor(found: dict[object, object]) -> dict[str, int]:
-    return {ActionKind(str(action)).value: int(str(needed)) for action, needed in found.items()}
+    floor = {ActionKind(str(action)).value: int(str(needed)) for action, needed in found.items()}
+    for action, needed in floor.items():
+        if needed < 1:
+            raise ValueError(f"{action} would need {needed} approvers: leave it out, or name one or more")
+    return floor
 
 
 def _approver_keys(found: dict[object, object]) -> dict[str, str]:
@@ -236,10 +266,13 @@ def _freeze(entry: dict[str, object]) -> Freeze:
     namespaces = entry.get("namespaces") or ["*"]
     if not isinstance(namespaces, list):
         raise TypeError(f"namespaces are a list, and not {namespaces!r}")
+    duration = timedelta(minutes=float(str(entry["minutes"])))
+    if duration <= timedelta():
+        raise ValueError(f"a freeze of {entry['minutes']} minutes never freezes anything")
     return Freeze(
         name=str(entry.get("name", cron)),
         cron=cron,
         time_zone=zone,
-        duration=timedelta(minutes=float(str(entry["minutes"]))),
+        duration=duration,
         namespaces=tuple(str(item) for item in namespaces),
     )
