@@ -20,11 +20,20 @@ from aegis.cli.api import Api, Session, remembered
 from aegis.cli.output import Format, Output, print_rows
 from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
 from aegis.cli.settings import CliSettings
-from aegis.clients.api_server import NEEDED, VERSION, OlderServerError, no_answer, supported_version
+from aegis.clients.api_server import (
+    NEEDED,
+    VERSION,
+    OlderServerError,
+    body_of,
+    no_answer,
+    supported_version,
+    told,
+)
 from aegis.clients.kubernetes import connect
 from aegis.kit.errors import AegisError, UpstreamError
 
 OLDEST_PYTHON = (3, 11)
+_NOT_FOUND = 404
 PORTS = {3000: "Backend", 8000: "AI Engine", 4000: "Executor"}
 
 
@@ -56,6 +65,7 @@ def doctor(
     if kubeconfig is not None:
         refuse_missing(kubeconfig)
         looks.append(partial(_versions, kubeconfig))
+        looks.append(partial(_guardrails, kubeconfig))
         looks += [partial(_rights, service, kubeconfig, namespace or ()) for service in rbac.RULES_OF]
     findings = [finding for look in looks for finding in look()]
     rows: list[dict[str, Any]] = [
@@ -149,6 +159,28 @@ def _versions(kubeconfig: Path) -> list[Finding]:
             return Finding(what, False, error.message, error.hint)
 
     return list(dict.fromkeys(look(kubeconfig_of(service, kubeconfig)) for service in rbac.RULES_OF))
+
+
+def _guardrails(kubeconfig: Path) -> list[Finding]:
+    """Whether there is the operator's ConfigMap: a misspelled name of it looks like no guardrail at all."""
+    settings = CliSettings()
+    what = f"ConfigMap {settings.own_namespace}/{settings.guardrails_config_map}"
+    path = f"/api/v1/namespaces/{settings.own_namespace}/configmaps/{settings.guardrails_config_map}"
+
+    async def ask() -> httpx2.Response:
+        async with connect(str(kubeconfig_of("executor", kubeconfig))) as http:
+            return await http.get(path)
+
+    try:
+        response = asyncio.run(ask())
+    except (AegisError, httpx2.HTTPError, OSError) as error:
+        return [Finding(what, False, error.message if isinstance(error, AegisError) else no_answer(error))]
+    if response.status_code == _NOT_FOUND:
+        hint = "none is needed; if there should be one, see AEGIS_OWN_NAMESPACE and AEGIS_GUARDRAILS_CONFIG_MAP"
+        return [Finding(what, True, "there is none: no pause, freeze or policy floor of an operator's", hint)]
+    if not response.is_success:
+        return [Finding(what, False, told(response))]
+    return [Finding(what, True, f"says: {', '.join(sorted(body_of(response).get('data') or {})) or 'nothing'}")]
 
 
 def _rights(service: str, kubeconfig: Path, namespaces: Sequence[str]) -> list[Finding]:

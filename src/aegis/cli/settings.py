@@ -16,3 +16,7 @@ class CliSettings(BaseSettings):
     """A session's token; empty means the remembered one."""
     home: Path = Path.home() / ".aegis"
     """Where sessions are remembered, readable by nobody else."""
+    own_namespace: str = "aegis"
+    """The Executor's: where its ConfigMap of the operator's guardrails is."""
+    guardrails_config_map: str = "aegis-guardrails"
+    """The Executor's, too: the name of that ConfigMap."""

@@ -14,7 +14,14 @@ from tests.unit.simulator.kubernetes.builders import an_api
 from aegis.catalogue import rbac
 from aegis.cli.doctor import refuse_unusable
 from aegis.kit.embedded import free_port
-from aegis.simulator.kubernetes.resources import CLUSTERROLEBINDINGS, CLUSTERROLES, ROLEBINDINGS, ROLES
+from aegis.simulator.kubernetes.resources import (
+    CLUSTERROLEBINDINGS,
+    CLUSTERROLES,
+    CONFIGMAPS,
+    NAMESPACES,
+    ROLEBINDINGS,
+    ROLES,
+)
 from aegis.simulator.kubernetes.server import ApiServer
 from aegis.simulator.kubernetes.serving import Served, kubeconfig, self_signed, serving
 from aegis.simulator.kubernetes.users import Users, service_account
@@ -81,6 +88,27 @@ async def test_with_what_aegis_rbac_prints_nothing_is_missing(alone: Cli, cluste
     for arguments in ((), ("--namespace", "shop")):
         for [found] in (await told(alone, cluster.folder, *arguments)).values():
             assert (found["result"], found["found"].startswith("all ")) == ("ok", True)
+
+
+async def test_the_operators_config_map_and_its_absence_are_named(alone: Cli, cluster: Cluster) -> None:
+    cluster.give("executor", rbac.executor_rules())
+
+    async def of_config_map() -> tuple[str, str]:
+        asked = ("doctor", "--kubeconfig", str(cluster.folder), "--output", "json")
+        found = json.loads((await asyncio.to_thread(alone.run, *asked)).stdout)
+        [one] = [one for one in found if one["check"] == "ConfigMap aegis/aegis-guardrails"]
+        return one["result"], one["found"]
+
+    assert await of_config_map() == ("ok", "there is none: no pause, freeze or policy floor of an operator's")
+
+    cluster.store.create(NAMESPACES, {"metadata": {"name": "aegis"}})
+    metadata = {"name": "aegis-guardrails", "namespace": "aegis"}
+    cluster.store.create(CONFIGMAPS, {"metadata": metadata, "data": {"paused": "true", "freeze": "[]"}})
+    assert await of_config_map() == ("ok", "says: freeze, paused")
+
+    cluster.store.delete(CLUSTERROLES, None, "aegis-executor")
+    result, why = await of_config_map()
+    assert (result, "403" in why) == ("missing", True)
 
 
 async def test_what_is_missing_is_named_with_the_rule_that_gives_it(alone: Cli, cluster: Cluster) -> None:
