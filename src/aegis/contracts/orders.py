@@ -8,6 +8,9 @@ from aegis.contracts.approvals import Approval
 from aegis.contracts.base import Moment, Name, StrictContract
 from aegis.contracts.proposals import Proposal
 
+AUDIENCE = "executor"
+"""Whom a signed order is for: an envelope for anybody else is none of the Executor's."""
+
 
 class Order(StrictContract):
     """Carry out (`act`) the plan with this hash; or conclude what it did: take it back (`undo`), or `keep` it.

@@ -59,10 +59,9 @@ class Disturbance(Contract):
 
 
 class LeaseTerms(Contract):
-    """A change with an end date: given back when `release_when` holds, at the latest after `maximum`."""
+    """A change with an end date: given back when its signals are usual again, at the latest after `maximum`."""
 
     maximum: timedelta
-    release_when: Literal["signals_usual", "never_early"] = "signals_usual"
 
 
 class Plan(Contract):

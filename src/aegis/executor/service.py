@@ -58,7 +58,7 @@ class Executor:
         eyes, recorder = parts.eyes(ports), Recorder(ports)
         self._rehearser = parts.rehearser(ports, eyes, cipher)
         self._recorder = recorder
-        self._receiver = Receiver(ports, cipher, recorder)
+        self._receiver = Receiver(ports, recorder)
         self._beginner = parts.beginner(ports, eyes, cipher, self._rehearser, recorder)
         self._undoer = parts.undoer(ports, eyes, recorder)
         self._settler = parts.settler(ports, eyes, recorder, self._undoer)

@@ -8,14 +8,13 @@ from aegis.backend.ports import BackendPorts
 from aegis.contracts.approvals import Approval
 from aegis.contracts.decisions import Decision
 from aegis.contracts.envelope import Envelope, seal
-from aegis.contracts.orders import Order
+from aegis.contracts.orders import AUDIENCE, Order
 from aegis.contracts.plans import Plan
 from aegis.contracts.proposals import Proposal
 
 Conclusion = Literal["undo", "keep"]
 """What a person can make of an action that was taken."""
 
-AUDIENCE = "executor"
 CONCLUDING_LIFETIME = timedelta(minutes=15)
 
 

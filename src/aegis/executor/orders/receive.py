@@ -8,16 +8,13 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from aegis.contracts.envelope import Envelope, EnvelopeRefusedError, open_envelope
-from aegis.contracts.orders import Order
+from aegis.contracts.orders import AUDIENCE, Order
 from aegis.contracts.outcomes import Stage
 from aegis.executor.journal import repository
-from aegis.executor.journal.plan import PlanCipher
 from aegis.executor.orders.record import Recorder
 from aegis.executor.ports import ExecutorPorts
 
 log = logging.getLogger(__name__)
-
-AUDIENCE = "executor"
 
 
 def waits_until(order: Order, *, now: datetime) -> datetime:
@@ -28,7 +25,6 @@ def waits_until(order: Order, *, now: datetime) -> datetime:
 @dataclass(frozen=True)
 class Receiver:
     ports: ExecutorPorts
-    cipher: PlanCipher
     recorder: Recorder
     refused: Counter[str] = field(default_factory=Counter)
     """How many envelopes were refused, by why: nobody can be told, since nobody can be believed."""

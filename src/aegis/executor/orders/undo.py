@@ -20,6 +20,7 @@ from aegis.executor.orders.look import Eyes
 from aegis.executor.orders.record import Recorder
 from aegis.executor.ports import FIELD_MANAGER, ExactRequest, ExecutorPorts, Object, WriteRefusedError
 from aegis.kit.errors import TemporaryError
+from aegis.kit.pointers import value_at
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +136,7 @@ class Undoer:
             return False
         assert plan.exact.undo is not None
         writes = [step for step in orjson.loads(plan.exact.undo.body) if step["op"] != "test"]
-        return all(_value_at(target, step["path"]) == step.get("value") for step in writes)
+        return all(value_at(target, step["path"]) == step.get("value") for step in writes)
 
     async def _conclude(self, row: Any, stage: Stage, reason: str, *, escalate: bool = False) -> None:
         async with self.ports.database.transaction() as tx:
@@ -154,13 +155,3 @@ def letting_go(target: Object, order_id: str) -> ExactRequest | None:
         left.append({"op": "test", "path": f"{pointer}/manager", "value": FIELD_MANAGER})
         left.append(nobody if len(entries) == 1 else {"op": "remove", "path": pointer})
     return patch_of(target, left) if left else None
-
-
-def _value_at(thing: Any, pointer: str) -> Any:
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        try:
-            thing = thing[int(key)] if isinstance(thing, list) else thing[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
-    return thing

@@ -9,14 +9,14 @@ from typing import Any
 
 import orjson
 
-from aegis.backend.remediations.orders import AUDIENCE
 from aegis.contracts.envelope import Envelope, EnvelopeRefusedError, open_envelope
-from aegis.contracts.orders import Order
+from aegis.contracts.orders import AUDIENCE, Order
 from aegis.contracts.targets import effective_mode
 from aegis.executor.actions.base import is_stamped
 from aegis.executor.ports import FIELD_MANAGER
+from aegis.kit.pointers import value_at
 from aegis.simulator.kubernetes.objects import Object, controller_of
-from aegis.simulator.world.invariants.evidence import Evidence, Ruling, Span, Write, moment, value_at
+from aegis.simulator.world.invariants.evidence import Evidence, Ruling, Span, Write, moment
 
 LOOKED_AGAIN_WITHIN = timedelta(seconds=10)
 STALE_AFTER = timedelta(seconds=45)

@@ -209,16 +209,5 @@ def stamped_order(body: bytes) -> str | None:
     return None
 
 
-def value_at(thing: Any, pointer: str) -> Any:
-    """Return what a JSON Pointer points at; None where that is nothing."""
-    for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
-        try:
-            thing = thing[int(key)] if isinstance(thing, list) else thing[key]
-        except (KeyError, IndexError, ValueError, TypeError):
-            return None
-    return thing
-
-
 def moment(text: str | datetime) -> datetime:
     return text if isinstance(text, datetime) else datetime.fromisoformat(text)
