@@ -24,7 +24,7 @@ class Receiver(Protocol):
     """Where notifications go."""
 
     async def deliver(self, body: bytes) -> None:
-        """Raises TemporaryError where it did not get through: it is tried again; UpstreamError where it never will."""
+        """Raises TemporaryError where it did not get through: it is tried again; InvalidError where it never will."""
         ...
 
 

@@ -72,6 +72,12 @@ class Executor:
             ["why"],
             registry=self.registry,
         )
+        self._undelivered = Gauge(
+            "aegis_executor_undelivered",
+            "Outcomes and storms that wait for their turn, or that the Backend has refused for good.",
+            ["state"],
+            registry=self.registry,
+        )
         self.app = FastAPI(title="Aegis Executor", version=__version__, responses=PROBLEMS)
         add_problem_details(self.app)
         add_operations(self.app, registry=self.registry, unready=self._unready)
@@ -145,6 +151,9 @@ class Executor:
         async with self._ports.database.transaction() as tx:
             await repository.forget_old(tx, before=self._ports.clock.now() - PLANS_KEPT)
             counts = await repository.count_by_stage(tx)
+            undelivered = await REPORTS.undelivered(tx)
+        self._undelivered.labels("waiting").set(undelivered.waiting)
+        self._undelivered.labels("refused").set(undelivered.refused)
         for stage, count in counts.items():
             self._stages.labels(stage).set(count)
         for why, count in self._receiver.refused.items():

@@ -70,6 +70,7 @@ _BY_STATUS: dict[int, type[AegisError]] = {
     403: ForbiddenError,
     404: NotFoundError,
     409: ConflictError,
+    413: InvalidError,
     422: InvalidError,
     429: TooManyError,
 }
@@ -193,7 +194,8 @@ async def ask(
     """Send a request; return the answer if it is a success, else raise what its problem details mean.
 
     Raises:
-        TemporaryError: no answer, 5xx, or 429 with Retry-After: worth another try.
+        TemporaryError: no answer, 5xx, or 429 with Retry-After: worth another try. So is an answer without problem
+            details: not the service gave it, but something in between.
         AegisError: the kind that the status stands for, with the message and hint of the answer.
     """
     if body is not None:
@@ -209,12 +211,14 @@ async def ask(
 
 def _error_of(response: httpx.Response) -> AegisError:
     try:
-        body = response.json()
+        said = response.json()
     except ValueError:
-        body = {}
+        said = None
+    body = said if isinstance(said, dict) else {}
     detail = str(body.get("detail") or f"{response.status_code} from {response.url.path}")
     hint = str(body.get("hint") or "")
-    if response.status_code >= 500 or response.status_code == 429:  # noqa: PLR2004
+    is_ours = response.headers.get("Content-Type", "").startswith(PROBLEM)
+    if response.status_code >= 500 or response.status_code == 429 or not is_ours:  # noqa: PLR2004
         wait = response.headers.get("Retry-After", "1")
         return TemporaryError(detail, hint=hint, retry_after_s=float(wait) if wait.isdigit() else 1.0)
     kind = _BY_STATUS.get(response.status_code, UpstreamError)

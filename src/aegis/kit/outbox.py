@@ -28,11 +28,17 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aegis.kit.database import Database, try_lock
-from aegis.kit.errors import AegisError, TemporaryError
+from aegis.kit.errors import AegisError, ConflictError, InvalidError, TemporaryError
 
 log = logging.getLogger(__name__)
 
 Send = Callable[[bytes], Awaitable[None]]
+
+_REFUSALS = (InvalidError, ConflictError)
+"""What a receiver says of the message itself: the same one would be refused again, and hold up all behind it.
+
+Whatever else goes wrong (a key that is not known yet, a path that is not there yet, a proxy's page) may pass.
+"""
 
 
 @dataclass(frozen=True)
@@ -81,7 +87,7 @@ class Outbox:
         """Deliver what waits, in order per queue; return how many got through.
 
         A queue stops at the first message that cannot be delivered now. One that the receiver refuses for good
-        is kept with the refusal, out of the way.
+        (`InvalidError`, `ConflictError`) is kept with the refusal, out of the way.
         """
         async with database.transaction() as tx:
             found = select(self._table.c.queue).where(self._table.c.refused.is_(None)).distinct()
@@ -105,14 +111,15 @@ class Outbox:
             for row in (await tx.execute(waiting)).all():
                 try:
                     await send(row.body)
-                except TemporaryError as error:
-                    log.info("%s %s waits: %s", queue, row.key, error)
-                    break
-                except AegisError as error:
+                except _REFUSALS as error:
                     log.warning("%s %s was refused: %s", queue, row.key, error)
                     mark = update(self._table).where(self._table.c.position == row.position)
                     await tx.execute(mark.values(refused=str(error)))
                     continue
+                except AegisError as error:
+                    level = logging.INFO if isinstance(error, TemporaryError) else logging.WARNING
+                    log.log(level, "%s %s waits: %s", queue, row.key, error)
+                    break
                 await tx.execute(delete(self._table).where(self._table.c.position == row.position))
                 delivered += 1
         return delivered

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import httpx
 
 from aegis.kit.clock import Clock
-from aegis.kit.errors import TemporaryError, UpstreamError
+from aegis.kit.errors import InvalidError, TemporaryError
 from aegis.kit.signing import PrivateKey
 
 SIGNATURE_HEADER = "Aegis-Signature"
@@ -24,7 +24,7 @@ class WebhookReceiver:
         """Post it, signed over time and body.
 
         Raises:
-            UpstreamError: the receiver refuses this very message.
+            InvalidError: the receiver refuses this very message.
             TemporaryError: whatever else is not a 2xx is tried again: people must hear of it.
         """
         at = int(self.clock.now().timestamp())
@@ -38,6 +38,6 @@ class WebhookReceiver:
         except httpx.TransportError as error:
             raise TemporaryError(f"the webhook does not answer: {error}") from error
         if response.status_code in _REFUSES_THIS_ONE:
-            raise UpstreamError(f"the webhook answered {response.status_code}")
+            raise InvalidError(f"the webhook answered {response.status_code}")
         if not response.is_success:
             raise TemporaryError(f"the webhook answered {response.status_code}")
