@@ -12,6 +12,7 @@ from tests.simulation.small import SCALE_OUT, bad_revision, hopeless, play_out, 
 from aegis.contracts.remediations import RemediationState as S
 from aegis.simulator.together.living import Exercised, Lived, conclude, happen
 from aegis.simulator.together.network import Trouble
+from aegis.simulator.together.replicas import CrashError
 from aegis.simulator.together.schedules import (
     CALM,
     Schedule,
@@ -125,6 +126,13 @@ def _someone_scales(run: Together) -> None:
     run.world.do(STEP.validate_python({"do": "scale", "target": "@entry", "replicas": 3}))
 
 
+def _dies_while_someone_scales(run: Together) -> None:
+    _someone_scales(run)
+    (executor,) = run.replicas["executor"]
+    executor.back_at = run.clock.now() + timedelta(seconds=2000)
+    raise CrashError(executor, "before it wrote")
+
+
 def _answers_get_lost(run: Together) -> None:
     run.network.troubles["executor", "cluster"] = Trouble(answer_lost=1.0)
 
@@ -223,6 +231,12 @@ CASES = (
           away("executor", for_s=2000), _answers_come_again),
     _case("transitions: settling→escalated", _quiet(), SCALE, until(S.SETTLING), away("executor", for_s=2000)),
     _case("transitions: held→escalated", _quiet(), SCALE, until(S.HELD), away("executor", for_s=5000)),
+    # ... and is heard again; the runs above lead from `escalated` to `expired`, `held` and `released`
+    _case("transitions: escalated→refused", _quiet(), at_the_write(_dies_while_someone_scales), SCALE,
+          turns(*TO_BLOCKED), passing(2100, tick_s=400)),
+    _case("transitions: escalated→kept", _quiet(), does(propose("@entry", RESTART)), until(S.SETTLING),
+          away("executor", for_s=2000)),
+    _case("transitions: escalated→undone", _hopeless, until(S.SETTLING), away("executor", for_s=2000)),
     _case("transitions: held→kept", _quiet(), SCALE, until(S.HELD), does(keep()), passing(30)),
     # Another order is carried out on what is held
     _case("transitions: undoing→released", _quiet(), SCALE, until(S.HELD),

@@ -11,6 +11,7 @@ from tests.servers import CLUSTER
 from tests.services.backend.rig import Rig, field_of, opened, plan_for, policy, problem_of, result_of
 
 from aegis.contracts.actions import RaiseMemory, RestartWorkload, ScaleWorkload
+from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
 from aegis.contracts.verifications import Judgement, Verification
@@ -552,6 +553,78 @@ async def test_an_executor_that_says_nothing_is_reported_to_a_person(rig: Rig) -
 
     assert await rig.state(remediation_id) == "escalated"
     assert "has not said" in (await rig.notifications("escalated"))[0]["detail"]["why"]
+
+
+async def silent_while(rig: Rig, *stages: Stage, **planned: Any) -> tuple[str, Order]:
+    """Return a remediation whose Executor has brought it so far and is then away, and its order."""
+    remediation_id = await rig.propose()
+    await rig.rehearse(**planned)
+    order = await rig.order()
+    await rig.report(order, *stages)
+    await rig.pass_time(minutes=21)
+    await rig.backend.step()
+    assert await rig.state(remediation_id) == "escalated"
+    return remediation_id, order
+
+
+async def test_what_an_executor_that_was_away_holds_is_told_and_can_be_concluded(rig: Rig) -> None:
+    remediation_id, order = await silent_while(rig, Stage.ACTING, Stage.SETTLING)
+
+    await rig.report(order, Stage.HELD, first=3, escalate=True, reason="nobody knows whether it helped")
+
+    shown = await rig.show(remediation_id)
+    assert (shown["state"], shown["reason"]) == ("held", "nobody knows whether it helped")
+    assert len(await rig.notifications("escalated")) == 2
+    assert (await conclude(rig, "keep", "ole", remediation_id)).status_code == 202
+    await rig.report(order, Stage.KEPT, first=4)
+    assert await rig.state(remediation_id) == "kept"
+
+
+async def test_what_is_undone_after_a_long_silence_is_undone(rig: Rig) -> None:
+    remediation_id, order = await silent_while(rig, Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
+
+    await rig.report(order, Stage.UNDONE, first=4, reason="errors doubled")
+
+    assert "service:executor remediation:undone" in await rig.audit(remediation_id)
+    assert (await rig.show(remediation_id))["reason"] == "undone, and nothing else is left to try: errors doubled"
+
+
+async def test_people_conclude_what_is_settling_although_the_executor_is_silent(rig: Rig) -> None:
+    remediation_id, order = await silent_while(rig, Stage.ACTING, Stage.SETTLING)
+
+    assert (await undo(rig, "ole", remediation_id)).status_code == 202
+    await rig.report(order, Stage.UNDOING, Stage.UNDONE, first=3)
+
+    assert await rig.state(remediation_id) == "undone"
+
+
+async def test_what_the_executor_itself_gave_up_stays_escalated(rig: Rig) -> None:
+    remediation_id, order = await silent_while(rig, Stage.ACTING, Stage.SETTLING)
+    await rig.report(order, Stage.ESCALATED, first=3, reason="it got worse, and it has no undo")
+
+    assert "nothing to undo" in problem_of(await undo(rig, "ole", remediation_id), 409)["detail"]
+    await rig.report(order, Stage.KEPT, first=4)
+
+    shown = await rig.show(remediation_id)
+    assert (shown["state"], shown["reason"]) == ("escalated", "it got worse, and it has no undo")
+
+
+async def test_an_executor_that_says_that_it_is_still_at_it_is_not_silent(rig: Rig) -> None:
+    remediation_id = await rig.propose()
+    await rig.rehearse()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
+    await rig.pass_time(minutes=19)
+    await rig.report(order, Stage.UNDOING, first=4, escalate=True, reason="not undone yet, and tried on")
+
+    await rig.pass_time(minutes=19)
+    await rig.backend.step()
+    assert await rig.state(remediation_id) == "undoing"
+
+    await rig.pass_time(minutes=2)
+    await rig.backend.step()
+    assert await rig.state(remediation_id) == "escalated"
+    assert len(await rig.notifications("escalated")) == 2
 
 
 async def test_what_happened_is_announced_as_an_event_until_it_was_written(rig: Rig) -> None:

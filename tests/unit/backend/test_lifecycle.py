@@ -3,11 +3,18 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis.backend.remediations.lifecycle import CONCLUDED, following, is_allowed, may_follow, state_of
+from aegis.backend.remediations.lifecycle import (
+    CONCLUDED,
+    following,
+    is_allowed,
+    known_to_executor,
+    may_follow,
+    state_of,
+)
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.remediations import RemediationState as S
 
-_SETTLED = {S.KEPT, S.CANCELLED, S.UNDONE}  # concluded, and a person or a race may still move them on
+_SETTLED = {S.KEPT, S.CANCELLED, S.UNDONE, S.ESCALATED}  # concluded, and a person or a race may still move them on
 
 
 def test_every_state_can_be_reached_from_proposed() -> None:
@@ -39,4 +46,19 @@ def test_nothing_leaves_a_refusal_and_nothing_skips_the_decision() -> None:
 
 
 def test_every_report_of_the_executor_has_a_state_and_saying_it_twice_is_no_mistake() -> None:
-    assert all(is_allowed(state_of(stage), state_of(stage)) for stage in Stage)
+    assert all(
+        is_allowed(state_of(stage), state_of(stage), known=state_of(stage))
+        for stage in Stage
+        if stage is not Stage.ESCALATED
+    )
+
+
+def test_only_an_escalation_that_came_from_silence_leads_on_and_only_where_the_executor_was() -> None:
+    silent = known_to_executor(S.ESCALATED, Stage.SETTLING)
+
+    assert silent is S.SETTLING
+    assert known_to_executor(S.ESCALATED, None) is S.ORDERED
+    assert is_allowed(S.ESCALATED, S.HELD, known=silent)
+    assert not is_allowed(S.ESCALATED, S.UNDONE, known=silent)
+    for said in (Stage.ESCALATED, Stage.UNDONE):
+        assert not any(is_allowed(S.ESCALATED, then, known=known_to_executor(S.ESCALATED, said)) for then in S)

@@ -289,7 +289,7 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         async with database.transaction() as tx:
             row = await repository.take_one(tx, remediation_id)
             assert row is not None
-            if row.state not in CONCLUDABLE[purpose]:
+            if await remediator.known_to_executor(tx, row) not in CONCLUDABLE[purpose]:
                 raise ConflictError(f"remediation {remediation_id} is {row.state}: there is nothing to {purpose}")
             return {"order_id": await remediator.conclude(tx, row, purpose, by=principal.actor)}
 

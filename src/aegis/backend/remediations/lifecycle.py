@@ -4,7 +4,8 @@
                                                                                             ├→ held → undoing → released
                                                                                             └→ undoing → undone
 
-and from each of them the ways out: refused, denied, expired, observed, cancelled, escalated.
+and from each of them the ways out: refused, denied, expired, observed, cancelled, escalated. What is escalated because
+the Executor was silent for too long goes where the Executor has brought it, once that is heard.
 """
 
 from collections.abc import Mapping
@@ -32,7 +33,8 @@ _TRANSITIONS: Mapping[S, frozenset[S]] = {
     # Cancelled means that nobody wants it any more; it may have been acted on in that very moment.
     S.CANCELLED: frozenset({S.ACTING}),
     S.RELEASED: frozenset(),
-    S.ESCALATED: frozenset(),
+    # Silence only looks like an end; see `known_to_executor`.
+    S.ESCALATED: frozenset({S.REFUSED, S.EXPIRED, S.KEPT, S.HELD, S.RELEASED, S.UNDONE}),
     S.REFUSED: frozenset(),
     S.DENIED: frozenset(),
     S.EXPIRED: frozenset(),
@@ -100,6 +102,21 @@ def state_of(stage: Stage) -> S:
     return _OF_STAGE[stage]
 
 
-def is_allowed(now: S, then: S) -> bool:
-    """Whether a report may move a remediation; saying the same again moves nothing and is no mistake."""
+def known_to_executor(now: S, said: Stage | None) -> S:
+    """Return where the Executor has brought a remediation, by the last that it said of its order.
+
+    Where it was silent for too long a person was called, and nothing else has changed: it is at it still.
+    """
+    if now is not S.ESCALATED or said in (Stage.ESCALATED, Stage.UNDONE):
+        return now
+    return S.ORDERED if said is None else state_of(said)
+
+
+def is_allowed(now: S, then: S, *, known: S) -> bool:
+    """Whether a report may move a remediation that is `known` to the Executor to be there.
+
+    Saying the same again moves nothing and is no mistake.
+    """
+    if now is S.ESCALATED:
+        return known is not now and is_allowed(known, then, known=known) and may_follow(now, then)
     return now == then or may_follow(now, then)

@@ -22,6 +22,7 @@ from aegis.backend.remediations.lifecycle import (
     NOT_YET_ACTING,
     WITH_THE_EXECUTOR,
     is_allowed,
+    known_to_executor,
     state_of,
 )
 from aegis.backend.remediations.orders import Conclusion
@@ -160,34 +161,52 @@ class Remediator:
     async def take_outcome(self, tx: Transaction, outcome: Outcome) -> None:
         """Remember a report about an order, once, and move the remediation where the report says."""
         row = await repository.take_one(tx, outcome.remediation_id)
-        if row is None or not await repository.add_outcome(tx, outcome):
+        if row is None:
+            return
+        before = await self.known_to_executor(tx, row)
+        if not await repository.add_outcome(tx, outcome):
             return
         if outcome.stage is not Stage.BLOCKED:
             await repository.finish_work(tx, outcome.order_id)
         if outcome.order_id != row.order_id:
             await self._tell_that_nothing_came_of_it(tx, row, outcome)
             return
-        now_in, then = S(row.state), state_of(outcome.stage)
-        if not is_allowed(now_in, then):
-            detail = {"stage": outcome.stage.value, "state": now_in.value, "reason": outcome.reason}
-            await self.trail.record(tx, actor="service:executor", event="outcome:late", subject=row.id, detail=detail)
-            return
+        then = state_of(outcome.stage)
+        if then in _BRINGS_ABOUT:
+            await repository.finish_conclusions(tx, row.id, _BRINGS_ABOUT[then])
+        if is_allowed(S(row.state), then, known=before):
+            await self._follow_outcome(tx, row, then, outcome)
+        else:
+            await self._note_late(tx, row, outcome, was_silent=before != row.state)
+        if outcome.escalate or then is S.ESCALATED:
+            await self._escalate(tx, row, why=outcome.reason, outcome=outcome)
+
+    async def _follow_outcome(self, tx: Transaction, row: Any, then: S, outcome: Outcome) -> None:
         detail = {"order_id": outcome.order_id, "stage": outcome.stage.value}
         if outcome.guardrail:
             detail["guardrail"] = outcome.guardrail
         if outcome.verification is not None:
             detail["verification"] = outcome.verification.judgement.value
-        if then in _BRINGS_ABOUT:
-            await repository.finish_conclusions(tx, row.id, _BRINGS_ABOUT[then])
+        due = self._answer_due(row, then)
+        if then == row.state:
+            await repository.heard_again(tx, row.id, at=self.ports.clock.now(), answer_due=due)
         await self._move(
-            tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail,
-            expires_at=self._answer_due(row, then),
+            tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail, expires_at=due
         )  # fmt: skip
-        if outcome.escalate or then is S.ESCALATED:
-            await self._escalate(tx, row, why=outcome.reason, outcome=outcome)
         # Whoever took it back knows of it, and wants nothing else tried instead.
         if then is S.UNDONE and not await repository.is_taken_back(tx, row):
             await self._after_undone(tx, row, outcome)
+
+    async def _note_late(self, tx: Transaction, row: Any, outcome: Outcome, *, was_silent: bool) -> None:
+        detail = {"stage": outcome.stage.value, "state": row.state, "reason": outcome.reason}
+        await self.trail.record(tx, actor="service:executor", event="outcome:late", subject=row.id, detail=detail)
+        if was_silent and outcome.reason:
+            await repository.note(tx, row.id, reason=outcome.reason)
+
+    async def known_to_executor(self, tx: Transaction, row: Any) -> S:
+        """Return where the Executor has brought a remediation, which may be escalated only because it was silent."""
+        said = await repository.last_said(tx, row.order_id) if row.state == S.ESCALATED else None
+        return known_to_executor(S(row.state), said)
 
     async def conclude(self, tx: Transaction, row: Any, purpose: Conclusion, *, by: str) -> str:
         """Order to take back what was done, or to keep it; return the id of the order, which may have been given."""
@@ -511,7 +530,9 @@ class Remediator:
 
     async def _escalate(self, tx: Transaction, row: Any, *, why: str, outcome: Outcome | None) -> None:
         evidence = [] if outcome is None or outcome.verification is None else list(outcome.verification.reasons)
-        about = "silence" if outcome is None else f"{outcome.order_id}:{outcome.sequence}"
+        # It may be heard, and fall silent again.
+        silence = f"silence:{row.updated_at.isoformat()}"
+        about = silence if outcome is None else f"{outcome.order_id}:{outcome.sequence}"
         await self._call_a_person(tx, row, key=about, why=why, evidence=evidence)
 
     async def _call_a_person(

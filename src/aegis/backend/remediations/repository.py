@@ -14,7 +14,7 @@ from aegis.backend.remediations.tables import approvals, outcomes, remediations,
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.approvals import Approval
 from aegis.contracts.decisions import Decision
-from aegis.contracts.outcomes import Outcome
+from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.database import lock
 
@@ -126,6 +126,12 @@ async def note(tx: AsyncConnection, remediation_id: str, *, reason: str) -> None
     await tx.execute(update(remediations).where(remediations.c.id == remediation_id).values(reason=reason[:4000]))
 
 
+async def heard_again(tx: AsyncConnection, remediation_id: str, *, at: datetime, answer_due: datetime | None) -> None:
+    """Remember that the Executor is still at it; the state stays."""
+    heard = {"updated_at": at, "expires_at": answer_due}
+    await tx.execute(update(remediations).where(remediations.c.id == remediation_id).values(heard))
+
+
 async def take_one(tx: AsyncConnection, remediation_id: str) -> Any | None:
     query = select(remediations).where(remediations.c.id == remediation_id).with_for_update()
     return (await tx.execute(query)).first()
@@ -187,6 +193,13 @@ async def add_outcome(tx: AsyncConnection, outcome: Outcome) -> bool:
 async def outcomes_of(tx: AsyncConnection, remediation_id: str) -> tuple[Outcome, ...]:
     query = select(outcomes.c.body).where(outcomes.c.remediation_id == remediation_id).order_by(outcomes.c.position)
     return tuple(Outcome.model_validate(body) for body in (await tx.execute(query)).scalars())
+
+
+async def last_said(tx: AsyncConnection, order_id: str) -> Stage | None:
+    """Return the stage of the last report about an order."""
+    query = select(outcomes.c.body["stage"].astext).where(outcomes.c.order_id == order_id)
+    found = (await tx.execute(query.order_by(desc(outcomes.c.sequence)).limit(1))).scalar_one_or_none()
+    return Stage(found) if found is not None else None
 
 
 async def outcomes_after(tx: AsyncConnection, position: int, *, limit: int) -> list[tuple[int, Outcome]]:
