@@ -147,6 +147,14 @@ async def _migrate_as_owner(url: str, package: str) -> None:
         await owner.close()
 
 
+@contextlib.asynccontextmanager
+async def savepoint(tx: Transaction) -> AsyncIterator[None]:
+    """Take back what is written in here when it raises; the transaction itself can go on."""
+    with _translated():
+        async with tx.begin_nested():
+            yield
+
+
 def take_note(tx: Transaction) -> str:
     """Return what a transaction wrote, as `UPDATE journal (stage), INSERT outbox`; nothing where it wrote nothing."""
     written = tx.sync_connection.info.pop(_WROTE, {}) if tx.sync_connection is not None else {}

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from aegis.catalogue.actions import ACTIONS
+from aegis.contracts.base import TEXT_MAX
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.plans import Plan
 from aegis.contracts.proposals import Proposal
@@ -143,7 +144,7 @@ def _held_back(plan: Plan, matches: Sequence[Match], context: Context) -> tuple[
 def _reason(match: Match) -> str:
     why = match.rule.because or f"rule {match.name} says {match.rule.effect}"
     undecided = " (its condition could not be evaluated)" if match.truth is Truth.UNDECIDED else ""
-    return f"{match.name}: {why}{undecided}"
+    return f"{match.name}: {why}{undecided}"[:TEXT_MAX]
 
 
 def _approvals_needed(matches: Sequence[Match]) -> int:

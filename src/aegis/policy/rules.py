@@ -16,6 +16,7 @@ from pydantic import (
 )
 
 from aegis.contracts.actions import ActionKind
+from aegis.contracts.base import Text
 from aegis.contracts.decisions import Effect
 from aegis.contracts.diagnoses import CauseKind
 from aegis.kit.errors import InvalidError
@@ -53,7 +54,7 @@ class Rule(_Strict):
     when: str = "true"
     """A CEL condition."""
     approvals: Approvals = Approvals()
-    because: str = ""
+    because: Text = ""
     """Said to whoever asks why."""
 
     @field_validator("when")

@@ -6,6 +6,8 @@ from typing import Any
 
 import httpx
 import orjson
+import pytest
+from sqlalchemy import text
 from tests.builders import target
 from tests.servers import CLUSTER
 from tests.services.backend.rig import Rig, field_of, opened, plan_for, policy, problem_of, result_of
@@ -149,6 +151,55 @@ async def test_silence_means_no(rig: Rig) -> None:
     shown = await rig.show(remediation_id)
     assert shown["state"] == "denied"
     assert "silence means no" in shown["reason"]
+
+
+async def spoil(rig: Rig, remediation_id: str, **columns: str) -> None:
+    """Let somebody alter the Backend's database, or an earlier version have written what this one cannot read."""
+    changed = ", ".join(f"{name} = '{value}'" for name, value in columns.items())
+    async with rig.database.transaction() as tx:
+        await tx.execute(text(f"UPDATE remediations SET {changed} WHERE id = '{remediation_id}'"))
+
+
+@pytest.mark.parametrize(
+    ("at", "spoilt", "ends"),
+    [
+        ("proposed", {"proposal": "{}"}, "cancelled"),
+        ("deciding", {"plan": "{}"}, "cancelled"),
+        ("awaiting_approval", {"decision": "{}"}, "cancelled"),
+        ("settling", {"proposal": "{}"}, "escalated"),
+    ],
+)
+async def test_what_nobody_can_read_is_handed_to_a_person_and_keeps_nothing_else_waiting(
+    rig: Rig, at: str, spoilt: dict[str, str], ends: str
+) -> None:
+    first, second = await rig.propose(), await rig.propose(id="pro-2", incident_key="another")
+    if at != "proposed":
+        await rig.put_policy(policy("{name: ask, effect: require_approval}", name="ask"))
+        await rig.backend.step()
+        for rehearsal in (await rig.fetch()).rehearsals:
+            await rig.executor.report_rehearsal(result_of(rehearsal, plan_for(rehearsal)))
+    if at not in ("proposed", "deciding"):
+        await rig.backend.step()
+        for one in (first, second):
+            await rig.approve("ann", one, "a" * 64)
+    if at == "settling":
+        await rig.backend.step()
+        for order in map(opened, (await rig.fetch()).orders):
+            await rig.report(order, Stage.ACTING, Stage.SETTLING)
+        await rig.pass_time(minutes=21)
+    await spoil(rig, first, **spoilt)
+
+    await rig.backend.step()
+
+    assert await rig.state(second) == {
+        "proposed": "rehearsing", "deciding": "awaiting_approval", "awaiting_approval": "ordered",
+        "settling": "escalated",
+    }[at]  # fmt: skip
+    async with rig.database.transaction() as tx:
+        found = (await tx.execute(text(f"SELECT state FROM remediations WHERE id = '{first}'"))).scalar_one()
+    assert found == ends
+    assert first in [one["detail"]["remediation_id"] for one in await rig.notifications("escalated")]
+    assert f"service:backend remediation:{ends}" in await rig.audit(first)
 
 
 # Requests by people

@@ -119,3 +119,11 @@ def test_the_shipped_policy_rolls_back_unasked_what_shows_in_crashes_and_errors(
     shipped = [parse_policy(source) for source in default_policies().values()]
 
     assert decide(proposal(cause=cause, confidence=confidence), plan(), shipped, CONTEXT).effect is effect
+
+
+def test_the_longest_reason_that_a_rule_may_have_is_told_and_a_longer_one_refused() -> None:
+    longest = policy(f"{{name: a, effect: deny, because: {'x' * 4000}}}")
+
+    assert decide(proposal(), plan(), [longest], CONTEXT).reasons[0].startswith("p/a: xxx")
+    with pytest.raises(InvalidError, match=r"spec\.rules\[0\]\(a\)\.because"):
+        policy(f"{{name: a, effect: deny, because: {'x' * 4001}}}")

@@ -5,10 +5,14 @@ audit entry and with whatever follows from it, so that N replicas are as good as
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
+
+from pydantic import ValidationError
 
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.incidents import repository as incident_repository
@@ -28,15 +32,18 @@ from aegis.backend.remediations.lifecycle import (
 from aegis.backend.remediations.orders import Conclusion
 from aegis.contracts.actions import Action, is_as_asked
 from aegis.contracts.decisions import Decision, Effect
+from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.findings import Severity
 from aegis.contracts.orders import Announcement
 from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.plans import Plan, Rehearsal, RehearsalResult, RehearsalStatus
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import RemediationState as S
-from aegis.kit.database import Transaction, notify
-from aegis.kit.errors import ConflictError
+from aegis.kit.database import Transaction, notify, savepoint
+from aegis.kit.errors import ConflictError, TemporaryError
 from aegis.policy.decide import FAILURES_COUNT_FOR, FAILURES_THAT_DEMOTE, Context, decide
+
+log = logging.getLogger(__name__)
 
 WORK = "aegis_work"
 BACKEND = "service:backend"
@@ -124,18 +131,51 @@ class Remediator:
         return remediation_id
 
     async def step(self) -> None:
-        """Do what follows from what was remembered. Each part is one transaction."""
+        """Do what follows from what was remembered. What cannot be worked out keeps nothing else from its turn."""
         async with self.ports.database.transaction() as tx:
             if not await repository.is_any_open(tx):
                 return
         # First of all: nobody decides or orders anything for an incident that is over.
         await self._cancel_what_resolved()
-        await self._rehearse_what_was_proposed()
-        await self._decide_what_was_rehearsed()
-        await self._follow_up_approvals()
-        await self._give_up_on_rehearsals()
-        await self._report_silence()
-        await self._report_unheard_people()
+        failed: list[Exception] = []
+        for part in (
+            self._rehearse_what_was_proposed,
+            self._decide_what_was_rehearsed,
+            self._follow_up_approvals,
+            self._give_up_on_rehearsals,
+            self._report_silence,
+            self._report_unheard_people,
+        ):
+            try:
+                await part()
+            except TemporaryError:
+                raise
+            except Exception as error:  # noqa: BLE001 (raised when all others had their turn)
+                failed.append(error)
+        if failed:
+            raise failed[0]
+
+    async def _each(self, tx: Transaction, rows: Iterable[Any], handle: Callable[[Any], Awaitable[None]]) -> None:
+        """Handle each row by itself: one that nobody can work out is handed to a person, and keeps no other waiting."""
+        for row in rows:
+            try:
+                async with savepoint(tx):
+                    await handle(row)
+            except TemporaryError:
+                raise
+            except Exception as error:
+                log.exception("remediation %s, which is %s, cannot be worked out", row.id, row.state)
+                await self._hand_over(tx, row, error)
+
+    async def _hand_over(self, tx: Transaction, row: Any, error: Exception) -> None:
+        # Its words may hold values of the cluster: those stay in our own log.
+        why = f"the Backend cannot work it out: {type(error).__name__}; its log says more"
+        if row.state in NOT_YET_ACTING:
+            await repository.withdraw_work(tx, row.id, at=self.ports.clock.now())
+        await self._move(
+            tx, row, S.CANCELLED if row.state in NOT_YET_ACTING else S.ESCALATED, actor=BACKEND, reason=why
+        )
+        await self._call_a_person(tx, row, key="broken", why=why)
 
     async def take_rehearsal(self, tx: Transaction, result: RehearsalResult) -> None:
         """Remember what came of a rehearsal. Answers that come twice, or too late, change nothing."""
@@ -238,25 +278,27 @@ class Remediator:
 
     async def _rehearse_what_was_proposed(self) -> None:
         async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, S.PROPOSED):
-                now = self.ports.clock.now()
-                rehearsal = Rehearsal(
-                    id=self.ports.ids.new("reh", now),
-                    remediation_id=row.id,
-                    order_id=row.order_id,
-                    proposal=Proposal.model_validate(row.proposal),
-                    requested_at=now,
-                    expires_at=now + self.ports.settings.rehearsal_lifetime,
-                )
-                await self._hand_out(
-                    tx,
-                    rehearsal.id,
-                    "rehearsal",
-                    remediation_id=row.id,
-                    body=rehearsal.model_dump(mode="json"),
-                    expires_at=rehearsal.expires_at,
-                )
-                await self._move(tx, row, S.REHEARSING, actor=BACKEND, expires_at=rehearsal.expires_at)
+            await self._each(tx, await repository.take(tx, S.PROPOSED), partial(self._rehearse, tx))
+
+    async def _rehearse(self, tx: Transaction, row: Any) -> None:
+        now = self.ports.clock.now()
+        rehearsal = Rehearsal(
+            id=self.ports.ids.new("reh", now),
+            remediation_id=row.id,
+            order_id=row.order_id,
+            proposal=Proposal.model_validate(row.proposal),
+            requested_at=now,
+            expires_at=now + self.ports.settings.rehearsal_lifetime,
+        )
+        await self._hand_out(
+            tx,
+            rehearsal.id,
+            "rehearsal",
+            remediation_id=row.id,
+            body=rehearsal.model_dump(mode="json"),
+            expires_at=rehearsal.expires_at,
+        )
+        await self._move(tx, row, S.REHEARSING, actor=BACKEND, expires_at=rehearsal.expires_at)
 
     async def _decide_what_was_rehearsed(self) -> None:
         async with self.ports.database.transaction() as tx:
@@ -269,10 +311,13 @@ class Remediator:
                 tx, in_a_row=FAILURES_THAT_DEMOTE, since=now - FAILURES_COUNT_FOR
             )
             context = Context(now=now, policy_version=in_force.version, demoted=demoted)
-            for row in rows:
+
+            async def follow_decision(row: Any) -> None:
                 plan = Plan.model_validate(row.plan)
                 decision = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
                 await self._follow(tx, row, plan, decision)
+
+            await self._each(tx, rows, follow_decision)
 
     async def _follow(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
         decided = {"decision": decision.model_dump(mode="json")}
@@ -327,19 +372,21 @@ class Remediator:
 
     async def _follow_up_approvals(self) -> None:
         async with self.ports.database.transaction() as tx:
-            now = self.ports.clock.now()
-            rows = await repository.take_answered(tx, now=now)
+            rows = await repository.take_answered(tx, now=self.ports.clock.now())
             if not rows:
                 return
             in_force = await self.policies.in_force(tx)
-            for row in rows:
-                plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
-                given = await repository.approvals_of(tx, row.id)
-                if is_consent(given, plan_hash=plan.hash, decision=decision, now=now):
-                    names = ", ".join(item.approver for item in given)
-                    await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
-                elif row.expires_at <= now:
-                    await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
+            await self._each(tx, rows, partial(self._follow_up_approval, tx, in_force))
+
+    async def _follow_up_approval(self, tx: Transaction, in_force: PolicySet, row: Any) -> None:
+        now = self.ports.clock.now()
+        plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
+        given = await repository.approvals_of(tx, row.id)
+        if is_consent(given, plan_hash=plan.hash, decision=decision, now=now):
+            names = ", ".join(item.approver for item in given)
+            await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
+        elif row.expires_at <= now:
+            await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
 
     async def _order_if_still_allowed(
         self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
@@ -363,18 +410,19 @@ class Remediator:
 
     async def _give_up_on_rehearsals(self) -> None:
         async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, S.REHEARSING, due=self.ports.clock.now()):
-                tried = f"; one that tried said: {row.reason}" if row.reason else ""
-                reason = f"no Executor rehearsed it in time{tried}"
-                await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=reason)
+            rows = await repository.take(tx, S.REHEARSING, due=self.ports.clock.now())
+            await self._each(tx, rows, partial(self._give_up_on_rehearsal, tx))
+
+    async def _give_up_on_rehearsal(self, tx: Transaction, row: Any) -> None:
+        tried = f"; one that tried said: {row.reason}" if row.reason else ""
+        await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=f"no Executor rehearsed it in time{tried}")
 
     async def _cancel_what_resolved(self) -> None:
         seen_to = ""
         while True:
             async with self.ports.database.transaction() as tx:
                 rows = await repository.take(tx, *NOT_YET_ACTING, after=seen_to)
-                for row in rows:
-                    await self._cancel_if_resolved(tx, row)
+                await self._each(tx, rows, partial(self._cancel_if_resolved, tx))
             if not rows:
                 return
             seen_to = rows[-1].id
@@ -396,10 +444,13 @@ class Remediator:
     async def _report_silence(self) -> None:
         due = self.ports.clock.now() - self.ports.settings.silence_limit
         async with self.ports.database.transaction() as tx:
-            for row in await repository.take(tx, *WITH_THE_EXECUTOR, due=due):
-                why = f"the Executor has not said what became of it since {row.updated_at.isoformat()}"
-                await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
-                await self._escalate(tx, row, why=why, outcome=None)
+            rows = await repository.take(tx, *WITH_THE_EXECUTOR, due=due)
+            await self._each(tx, rows, partial(self._report_silence_about, tx))
+
+    async def _report_silence_about(self, tx: Transaction, row: Any) -> None:
+        why = f"the Executor has not said what became of it since {row.updated_at.isoformat()}"
+        await self._move(tx, row, S.ESCALATED, actor=BACKEND, reason=why)
+        await self._escalate(tx, row, why=why, outcome=None)
 
     async def _report_unheard_people(self) -> None:
         """Tell when a person's order to undo or to keep something ran out: it was accepted, and nothing came of it."""
@@ -476,8 +527,9 @@ class Remediator:
             await self._announce(tx, row, to, reason=reason)
 
     async def _announce(self, tx: Transaction, row: Any, state: S, *, reason: str) -> None:
-        now = self.ports.clock.now()
-        proposal = Proposal.model_validate(row.proposal)
+        now, proposal = self.ports.clock.now(), _readable(row)
+        if proposal is None:
+            return
         announcement = Announcement(
             id=self.ports.ids.new("ann", now),
             proposal=proposal,
@@ -538,21 +590,30 @@ class Remediator:
     async def _call_a_person(
         self, tx: Transaction, row: Any, *, key: str, why: str, evidence: Sequence[str] = ()
     ) -> None:
-        proposal = Proposal.model_validate(row.proposal)
+        proposal = _readable(row)
+        about = f"{proposal.target}: {proposal.action.kind.value}" if proposal is not None else row.id
         await self.notifier.notify(
             tx,
             key=f"escalated:{row.id}:{key}",
             kind="escalated",
             severity=Severity.CRITICAL,
-            title=f"{proposal.target}: {proposal.action.kind.value} needs a person",
+            title=f"{about} needs a person",
             detail={
                 "remediation_id": row.id,
                 "incident_id": row.incident_id,
-                "cause": proposal.cause.value,
+                "cause": proposal.cause.value if proposal is not None else CauseKind.UNKNOWN.value,
                 "why": why,
                 "evidence": list(evidence),
             },
         )
+
+
+def _readable(row: Any) -> Proposal | None:
+    """Return what was proposed; None where nobody can read it any more: a person is called all the same."""
+    try:
+        return Proposal.model_validate(row.proposal)
+    except ValidationError:
+        return None
 
 
 def _dedupe_key(proposal: Proposal) -> str:
