@@ -1,6 +1,7 @@
 """A remediation from proposal to conclusion, as the AI Engine, the Executor and people see it over HTTP."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 
@@ -413,6 +414,41 @@ async def test_two_different_people_are_needed_where_two_are_asked_for(rig: Rig)
     await rig.approve("bob", remediation_id, planned.hash)
     await rig.backend.step()
     assert await rig.state(remediation_id) == "ordered"
+
+
+async def no_longer_trusted(rig: Rig) -> None:
+    await rig.as_("ada").patch("/api/v1/people/ann", json={"disabled": True})
+
+
+async def viewer_only(rig: Rig) -> None:
+    await rig.as_("ada").patch("/api/v1/people/ann", json={"grants": [{"role": "viewer"}]})
+
+
+async def wants_it_too(rig: Rig) -> None:
+    grants = [{"role": "approver"}, {"role": "operator"}]
+    await rig.as_("ada").patch("/api/v1/people/ann", json={"grants": grants})
+    async with rig.client({"Authorization": f"Bearer {await log_in_as(rig, 'ann')}"}) as ann:
+        asked = {
+            "namespace": "shop", "name": "web", "reason": "at once", "action": {"kind": "rollback_rollout"},
+        }  # fmt: skip
+        assert (await ann.post("/api/v1/remediations", json=asked)).status_code == 202
+
+
+@pytest.mark.parametrize("then", [no_longer_trusted, viewer_only, wants_it_too])
+async def test_a_yes_does_not_outlive_the_right_to_give_it(rig: Rig, then: Callable[[Rig], Awaitable[None]]) -> None:
+    await rig.put_policy(policy("{name: ask, effect: require_approval, approvals: {count: 2}}", name="ask"))
+    remediation_id = await rig.propose()
+    planned = await rig.rehearse()
+    await rig.approve("ann", remediation_id, planned.hash)
+    await then(rig)
+
+    await rig.approve("bob", remediation_id, planned.hash)
+    await rig.backend.step()
+    assert await rig.state(remediation_id) == "awaiting_approval"
+
+    await rig.approve("ada", remediation_id, planned.hash)
+    await rig.backend.step()
+    assert [one.approver for one in (await rig.order()).approvals] == ["person:bob", "person:ada"]
 
 
 async def test_nobody_says_yes_in_time(rig: Rig) -> None:

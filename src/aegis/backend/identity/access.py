@@ -8,7 +8,7 @@ from fastapi import Depends, Header, Request
 from aegis.backend.identity import repository
 from aegis.backend.identity.credentials import KNOWN_KEYS
 from aegis.backend.identity.refusals import Refusals
-from aegis.backend.identity.roles import Grant, Permission, Principal
+from aegis.backend.identity.roles import Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.kit.errors import ForbiddenError, TooManyError, UnauthenticatedError
 from aegis.kit.tokens import bearer_token, token_hash
@@ -112,8 +112,7 @@ class Access:
             person = await repository.find_session(tx, token_hash(token), now=self._ports.clock.now())
         if person is None:
             raise UnauthenticatedError("the session is not known, or has ended", hint="`aegis login` starts a new one.")
-        grants = tuple(Grant.model_validate(grant) for grant in person.grants)
-        return Principal(actor=f"person:{person.name}", grants=grants)
+        return Principal.of_person(person)
 
 
 def _address_of(request: Request) -> str:

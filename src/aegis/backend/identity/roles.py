@@ -2,10 +2,14 @@
 
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from typing import Any
 
 from pydantic import Field
 
 from aegis.contracts.base import StrictContract
+
+PERSON = "person:"
+"""What an actor who is a person begins with."""
 
 
 class Role(StrEnum):
@@ -56,6 +60,12 @@ class Principal(StrictContract):
     actor: str
     """`person:<name>` or `service:<name>`."""
     grants: tuple[Grant, ...] = ()
+
+    @classmethod
+    def of_person(cls, person: Any) -> "Principal":
+        """Return who somebody is, by their row in the table of people."""
+        grants = tuple(Grant.model_validate(grant) for grant in person.grants)
+        return cls(actor=f"{PERSON}{person.name}", grants=grants)
 
     @property
     def name(self) -> str:

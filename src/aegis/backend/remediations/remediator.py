@@ -15,12 +15,14 @@ from typing import Any
 from pydantic import ValidationError
 
 from aegis.backend.audit.trail import AuditTrail
+from aegis.backend.identity import repository as identity_repository
+from aegis.backend.identity.roles import PERSON, Principal
 from aegis.backend.incidents import repository as incident_repository
 from aegis.backend.notifications.notifier import Notifier
 from aegis.backend.policy_store.store import PolicySet, PolicyStore
 from aegis.backend.ports import BackendPorts
 from aegis.backend.remediations import orders, repository
-from aegis.backend.remediations.consent import is_consent
+from aegis.backend.remediations.consent import is_consent, objection
 from aegis.backend.remediations.lifecycle import (
     CONCLUDED,
     NOT_YET_ACTING,
@@ -31,6 +33,7 @@ from aegis.backend.remediations.lifecycle import (
 )
 from aegis.backend.remediations.orders import Conclusion
 from aegis.contracts.actions import Action, is_as_asked
+from aegis.contracts.approvals import Approval
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.findings import Severity
@@ -345,15 +348,23 @@ class Remediator:
             detail=detail | {"reasons": list(decision.reasons), "plan_hash": plan.hash},
         )  # fmt: skip
 
-    async def _order(self, tx: Transaction, row: Any, plan: Plan, decision: Decision, *, reason: str) -> None:
-        given = await repository.approvals_of(tx, row.id)
+    async def _order(
+        self,
+        tx: Transaction,
+        row: Any,
+        plan: Plan,
+        decision: Decision,
+        *,
+        reason: str,
+        approvals: tuple[Approval, ...] = (),
+    ) -> None:
         order, envelope = orders.act(
             self.ports,
             remediation_id=row.id,
             proposal=Proposal.model_validate(row.proposal),
             plan=plan,
             decision=decision,
-            approvals=given,
+            approvals=approvals,
         )
         await self._hand_out(
             tx,
@@ -367,7 +378,7 @@ class Remediator:
             tx, row, S.ORDERED, actor=BACKEND, reason=reason, expires_at=order.expires_at,
             decision=decision.model_dump(mode="json"),
         )  # fmt: skip
-        detail = {"order_id": order.id, "plan_hash": plan.hash, "approvers": [item.approver for item in given]}
+        detail = {"order_id": order.id, "plan_hash": plan.hash, "approvers": [one.approver for one in approvals]}
         await self.trail.record(tx, actor=BACKEND, event="order:issued", subject=row.id, detail=detail)
 
     async def _follow_up_approvals(self) -> None:
@@ -381,17 +392,36 @@ class Remediator:
     async def _follow_up_approval(self, tx: Transaction, in_force: PolicySet, row: Any) -> None:
         now = self.ports.clock.now()
         plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
-        given = await repository.approvals_of(tx, row.id)
+        given = await self._standing_approvals(tx, row, decision)
         if is_consent(given, plan_hash=plan.hash, decision=decision, now=now):
-            names = ", ".join(item.approver for item in given)
-            await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvers=names)
+            await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvals=given)
         elif row.expires_at <= now:
             await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
 
+    async def _standing_approvals(self, tx: Transaction, row: Any, decision: Decision) -> tuple[Approval, ...]:
+        """Return what those have said who could say it now: a yes does not outlive the right to give it."""
+        standing = []
+        for given in await repository.approvals_of(tx, row.id):
+            person = await identity_repository.find_person(tx, given.approver.removeprefix(PERSON))
+            if person is None or person.disabled:
+                continue
+            principal = Principal.of_person(person)
+            if objection(principal, requesters=row.requesters, decision=decision, namespace=row.namespace) is None:
+                standing.append(given)
+        return tuple(standing)
+
     async def _order_if_still_allowed(
-        self, tx: Transaction, row: Any, plan: Plan, decision: Decision, in_force: PolicySet, *, approvers: str
+        self,
+        tx: Transaction,
+        row: Any,
+        plan: Plan,
+        decision: Decision,
+        in_force: PolicySet,
+        *,
+        approvals: tuple[Approval, ...],
     ) -> None:
         """A policy may have been saved since somebody was asked: what it says by now counts, not what it said then."""
+        approvers = ", ".join(one.approver for one in approvals)
         context = Context(now=self.ports.clock.now(), policy_version=in_force.version)
         newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
         if newest.effect is Effect.DENY:
@@ -400,7 +430,7 @@ class Remediator:
         elif newest.effect is Effect.REQUIRE_APPROVAL and _asks_for_more(newest, decision):
             await self._ask_anew(tx, row, plan, newest)
         else:
-            await self._order(tx, row, plan, decision, reason=f"approved by {approvers}")
+            await self._order(tx, row, plan, decision, reason=f"approved by {approvers}", approvals=approvals)
 
     async def _ask_anew(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
         """What was said under the old rule no longer counts: whoever the new one names has to say it."""
