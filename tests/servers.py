@@ -105,7 +105,7 @@ class PretendDirectory:
 
     async def find(self, workload: WorkloadRef) -> Named:
         if str(workload) not in self.known:
-            raise NotFoundError(f"there is no {workload}")
+            raise NotFoundError(f"there is no {workload}", hint="Names are written as in `kubectl get`.")
         return self.known[str(workload)]
 
 

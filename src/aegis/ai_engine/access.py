@@ -23,7 +23,7 @@ class Access:
 
         async def check(caller: Annotated[str, Depends(self._caller)]) -> str:
             if caller != name:
-                raise ForbiddenError(f"{caller} may not call this; it is for {name}")
+                raise ForbiddenError(f"{caller} may not call this; it is for {name}", hint=_HINT)
             return caller
 
         return Depends(check)

@@ -83,7 +83,10 @@ def verify(
     elif not problems:
         _tell(found)
     if problems:
-        raise ConflictError("the chain is broken:\n  " + "\n  ".join(problems[:20]))
+        raise ConflictError(
+            "the chain is broken:\n  " + "\n  ".join(problems[:20]),
+            hint="Somebody has altered the trail since it was sealed: compare it with an earlier export.",
+        )
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -2,10 +2,11 @@
 
 * AegisError
   - InvalidError           422  the request is well formed and means nothing we can do
-  - NotFoundError          404  the thing asked for does not exist
-  - ConflictError          409  the thing exists, but not in a state that allows this
+  - RefusedError                whoever raises one says what to do instead
+    + NotFoundError        404  the thing asked for does not exist
+    + ConflictError        409  the thing exists, but not in a state that allows this
+    + ForbiddenError       403  we know who is asking, and the answer is no
   - UnauthenticatedError   401  we do not know who is asking
-  - ForbiddenError         403  we know, and the answer is no
   - TooManyError           429  asked too often
   - UpstreamError          502  something Aegis depends on misbehaved
     + TemporaryError       503  ... and is worth retrying
@@ -57,11 +58,20 @@ class InvalidError(AegisError):
     status = 422
 
 
-class NotFoundError(AegisError):
+class RefusedError(AegisError):
+    """No mistake in what was sent, so no field to correct: what to do instead has to be said."""
+
+    def __init__(
+        self, message: str, *, hint: str, field: str = "", value: object = None, mistakes: Sequence[Mistake] = ()
+    ) -> None:
+        super().__init__(message, hint=hint, field=field, value=value, mistakes=mistakes)
+
+
+class NotFoundError(RefusedError):
     status = 404
 
 
-class ConflictError(AegisError):
+class ConflictError(RefusedError):
     status = 409
 
 
@@ -69,7 +79,7 @@ class UnauthenticatedError(AegisError):
     status = 401
 
 
-class ForbiddenError(AegisError):
+class ForbiddenError(RefusedError):
     status = 403
 
 

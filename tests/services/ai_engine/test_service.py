@@ -277,7 +277,9 @@ async def test_metrics_that_are_gone_are_said_to_be_old(rig: Rig) -> None:
 async def test_without_any_metrics_what_the_objects_show_is_still_healed(
     rig: Rig, caplog: pytest.LogCaptureFixture
 ) -> None:
-    rig.metrics.trouble = NotFoundError("there is no metrics-server to read: the API server answered 404")
+    rig.metrics.trouble = NotFoundError(
+        "there is no metrics-server to read: the API server answered 404", hint="Install one."
+    )
     await rig.crash_loop()
 
     async with rig.client("backend") as http:

@@ -177,6 +177,7 @@ def problem_of(answer: httpx.Response, status: int) -> dict[str, Any]:
     assert body["type"].startswith("urn:aegis:problem:")
     assert body["title"]
     assert body["detail"]
+    assert status >= 500 or body.get("hint") or body.get("errors"), f"nobody learns what to do: {body}"
     return body
 
 

@@ -319,7 +319,9 @@ async def pod_metrics(http: httpx2.AsyncClient) -> AsyncIterator[Mapping[str, An
     try:
         page = await _get(http, "/apis/metrics.k8s.io/v1beta1/pods", {})
     except _RefusedError as error:
-        raise NotFoundError(f"there is no metrics-server to read: {error}") from error
+        raise NotFoundError(
+            f"there is no metrics-server to read: {error}", hint="Install one, or name a Prometheus instead."
+        ) from error
     except (_WatchExpiredError, httpx2.HTTPError, OSError) as error:
         raise TemporaryError(f"metrics-server does not answer: {type(error).__name__} {error}") from error
     for item in page.get("items") or []:

@@ -32,7 +32,10 @@ class Access:
 
         async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
             if not (principal.is_service and principal.name in names):
-                raise ForbiddenError(f"{principal.actor} may not call this; it is for {' and '.join(names)}")
+                raise ForbiddenError(
+                    f"{principal.actor} may not call this; it is for {' and '.join(names)}",
+                    hint="Each service has its own key in AEGIS_SERVICE_KEYS; people use `aegis`.",
+                )
             return principal
 
         return Depends(check)
@@ -42,7 +45,10 @@ class Access:
 
         async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
             if principal.is_service:
-                raise ForbiddenError(f"{principal.actor} is a service, and this is for people")
+                raise ForbiddenError(
+                    f"{principal.actor} is a service, and this is for people",
+                    hint="`aegis login` gets a person's token.",
+                )
             return principal
 
         return Depends(check)
@@ -105,7 +111,9 @@ class Access:
             if await KNOWN_KEYS.matches(token, hashed):
                 return principal
         self.count_refusal(request, principal.actor if hashes else "service:unknown")
-        raise UnauthenticatedError("the service key is not known, or was revoked")
+        raise UnauthenticatedError(
+            "the service key is not known, or was revoked", hint="The Backend's AEGIS_SERVICE_KEYS has those that are."
+        )
 
     async def _person_principal(self, token: str) -> Principal:
         async with self._ports.database.transaction() as tx:

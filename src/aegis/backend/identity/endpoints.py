@@ -68,7 +68,9 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
         right = await matches(login.password.get_secret_value(), hashed)
         if person is None or person.disabled or not right:
             access.count_refusal(request, f"person:{login.name}")
-            raise UnauthenticatedError("name or password is wrong")
+            raise UnauthenticatedError(
+                "name or password is wrong", hint="Try again; an admin can give somebody a new password."
+            )
         token, expires_at = new_token(), clock.now() + ports.settings.session_lifetime
         async with database.transaction() as tx:
             await repository.forget_expired_sessions(tx, now=clock.now())
@@ -102,7 +104,12 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail) -> APIRouter:
                 at=clock.now(),
             )
             if not added:
-                raise ConflictError(f"there is a person {new.name} already", field="name", value=new.name)
+                raise ConflictError(
+                    f"there is a person {new.name} already",
+                    field="name",
+                    value=new.name,
+                    hint=f"`aegis people grant {new.name}` gives them one more role.",
+                )
             await trail.record(
                 tx, actor=principal.actor, event="person:added", subject=new.name, detail=_granted(new.grants)
             )

@@ -76,7 +76,10 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
         require(principal, Permission.ACKNOWLEDGE, incident.workload.namespace)
         async with database.transaction() as tx:
             if not await repository.acknowledge(tx, incident_id, at=ports.clock.now()):
-                raise ConflictError(f"incident {incident_id} is {incident.state}, not open")
+                raise ConflictError(
+                    f"incident {incident_id} is {incident.state}, not open",
+                    hint=f"`aegis incidents show {incident_id}` shows it; there is nothing left to acknowledge.",
+                )
             await trail.record(tx, actor=principal.actor, event="incident:acknowledged", subject=incident_id)
 
     async def _visible(incident_id: str, principal: Principal) -> Incident:

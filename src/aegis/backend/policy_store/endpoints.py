@@ -74,7 +74,10 @@ def router(store: PolicyStore, access: Access) -> APIRouter:
         parsed = parse_policy(policy.source)
         if parsed.name != name:
             raise ConflictError(
-                f"the policy calls itself {parsed.name}, not {name}", field="metadata.name", value=parsed.name
+                f"the policy calls itself {parsed.name}, not {name}",
+                field="metadata.name",
+                value=parsed.name,
+                hint="Save it under the name that it has, or rename it in the document.",
             )
         async with database.transaction() as tx:
             version = await store.save(tx, policy.source, actor=principal.actor)
@@ -84,7 +87,7 @@ def router(store: PolicyStore, access: Access) -> APIRouter:
     async def delete(name: str, principal: Principal = access.everywhere(Permission.ADMINISTER)) -> None:
         async with database.transaction() as tx:
             if not any(row.name == name for row in await repository.newest_versions(tx)):
-                raise NotFoundError(f"there is no policy {name}")
+                raise NotFoundError(f"there is no policy {name}", hint="`aegis policies list` shows them.")
             await store.delete(tx, name, actor=principal.actor)
 
     return routes

@@ -275,7 +275,10 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         remediation = await _visible(remediation_id, principal)
         require(principal, Permission.UNDO, remediation.proposal.target.namespace)
         if remediation.plan is None or not remediation.plan.reversible:
-            raise ConflictError(f"{remediation.proposal.action.kind} has no undo")
+            raise ConflictError(
+                f"{remediation.proposal.action.kind} has no undo",
+                hint=f"`aegis remediations show {remediation_id}` tells what it has changed.",
+            )
         return await _conclude(remediation_id, "undo", principal)
 
     @routes.post("/{remediation_id}/keep", status_code=202)
@@ -290,7 +293,11 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
             row = await repository.take_one(tx, remediation_id)
             assert row is not None
             if await remediator.known_to_executor(tx, row) not in CONCLUDABLE[purpose]:
-                raise ConflictError(f"remediation {remediation_id} is {row.state}: there is nothing to {purpose}")
+                raise ConflictError(
+                    f"remediation {remediation_id} is {row.state}: there is nothing to {purpose}",
+                    hint=f"`aegis remediations show {remediation_id}` tells why; to {purpose} makes sense while one is "
+                    f"{' or '.join(sorted(CONCLUDABLE[purpose]))}.",
+                )
             return {"order_id": await remediator.conclude(tx, row, purpose, by=principal.actor)}
 
     async def _speak(remediation_id: str, given: Consent, verdict: Verdict, principal: Principal) -> Approval:
@@ -299,7 +306,9 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
             plan, decision = Plan.model_validate(row.plan), Decision.model_validate(row.decision)
             why_not = objection(principal, requesters=row.requesters, decision=decision, namespace=row.namespace)
             if why_not is not None:
-                raise ForbiddenError(why_not)
+                raise ForbiddenError(
+                    why_not, hint="Ask one who may; an admin grants roles: `aegis people list`, `aegis people grant`."
+                )
             if given.plan_hash != plan.hash:
                 raise ConflictError(
                     f"the plan is {plan.hash}, and you approve another",
@@ -321,7 +330,10 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
                 signature=given.signature,
             )
             if not await repository.add_approval(tx, approval):
-                raise ConflictError(f"{principal.actor} has spoken about this plan already")
+                raise ConflictError(
+                    f"{principal.actor} has spoken about this plan already",
+                    hint=f"`aegis remediations show {remediation_id}` shows who has, and how many are needed.",
+                )
             detail = {"plan_hash": plan.hash, "comment": given.comment}
             await trail.record(
                 tx, actor=principal.actor, event="remediation:approved", subject=remediation_id, detail=detail
@@ -333,7 +345,10 @@ def people_router(remediator: Remediator, access: Access) -> APIRouter:
         if row is None or not principal.may(Permission.READ, row.namespace):
             raise _unknown(remediation_id)
         if row.state != RemediationState.AWAITING_APPROVAL:
-            raise ConflictError(f"remediation {remediation_id} is {row.state}, and waits for nobody's approval")
+            raise ConflictError(
+                f"remediation {remediation_id} is {row.state}, and waits for nobody's approval",
+                hint="`aegis remediations list --state awaiting_approval` shows what does.",
+            )
         if row.expires_at <= clock.now():
             raise ConflictError(
                 f"remediation {remediation_id} waited for approval until {row.expires_at.isoformat()}",

@@ -257,7 +257,10 @@ class Remediator:
         if pending is not None:
             if pending.kind == purpose:
                 return str(pending.id)
-            raise ConflictError(f"somebody has ordered to {pending.kind} it, and the Executor has not answered yet")
+            raise ConflictError(
+                f"somebody has ordered to {pending.kind} it, and the Executor has not answered yet",
+                hint=f"`aegis remediations show {row.id}` tells what becomes of it.",
+            )
         plan, proposal = Plan.model_validate(row.plan), Proposal.model_validate(row.proposal)
         order, envelope = orders.conclude(
             self.ports, purpose=purpose, remediation_id=row.id, proposal=proposal, plan=plan, by=by

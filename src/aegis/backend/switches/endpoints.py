@@ -58,7 +58,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
         async with database.transaction() as tx:
             newest = await repository.newest_storm(tx)
         if newest is None:
-            raise NotFoundError("there has been no storm")
+            raise NotFoundError("there has been no storm", hint="`aegis status` shows how the cluster is.")
         readable = (one for one in newest.unhealthy if _concerns(one, principal))
         return newest.model_copy(update={"unhealthy": tuple(readable)})
 

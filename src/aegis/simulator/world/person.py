@@ -61,7 +61,10 @@ class Person:
         for resource in _WORKLOADS:
             if self.store.find(resource, namespace, name) is not None:
                 return Workload(namespace, resource.kind, name)
-        raise NotFoundError(f"there is no Deployment or StatefulSet {target}")
+        raise NotFoundError(
+            f"there is no Deployment or StatefulSet {target}",
+            hint="Name it as `namespace/name`, or its part as `@entry`.",
+        )
 
     def _of_role(self, role: str) -> Workload:
         instead = {"middle": "client", "client": "entry"}.get(role, role)
@@ -74,7 +77,7 @@ class Person:
 
 @singledispatch
 def _do(step: Any, _hand: Person) -> str:
-    raise ConflictError(f"nobody knows how to do {step!r}")
+    raise ConflictError(f"nobody knows how to do {step!r}", hint="`aegis.simulator.world.faults` has every step.")
 
 
 # Writes to a pod template
@@ -178,7 +181,9 @@ def _previous_template(hand: Person, workload: Workload) -> Object:
         found = sorted(hand.store.dependents(uid, REPLICASETS), key=revision_of)
         templates = [each["spec"]["template"] for each in found]
     if len(templates) < 2:
-        raise ConflictError(f"{workload} has no earlier revision to go back to")
+        raise ConflictError(
+            f"{workload} has no earlier revision to go back to", hint="Roll out another before this step."
+        )
     template = copy_of(templates[-2])
     template.pop("$patch", None)
     dig(template, "metadata", "labels", default={}).pop(HASH, None)
@@ -196,7 +201,9 @@ def _label(step: faults.Label, hand: Person) -> str:
     elif step.namespace is not None:
         resource, namespace, name = NAMESPACES, "", step.namespace
     else:
-        raise NotFoundError("a label needs a target or a namespace to sit on")
+        raise NotFoundError(
+            "a label needs a target or a namespace to sit on", hint="Give the step a `target` or a `namespace`."
+        )
     changed = copy_of(hand.store.get(resource, namespace, name))
     for field, given in (("labels", step.labels), ("annotations", step.annotations)):
         merged = {**(changed["metadata"].get(field) or {}), **given}
@@ -349,7 +356,9 @@ def _resource(kind: str, api_version: str) -> Resource:
     try:
         return resource_for(kind, api_version)
     except KeyError as error:
-        raise NotFoundError(f"there is no kind {kind} in {api_version}") from error
+        raise NotFoundError(
+            f"there is no kind {kind} in {api_version}", hint="Check the manifest's `apiVersion` and `kind`."
+        ) from error
 
 
 def _service(hand: Person, target: str) -> ServiceKey:
