@@ -867,6 +867,20 @@ async def test_a_rule_that_failed_three_times_in_a_row_asks_a_person_until_it_he
     assert await rig.state(await one_more(rig, 5)) == "ordered"
 
 
+async def test_what_nobody_can_judge_takes_no_failure_back(rig: Rig) -> None:
+    await fail_three_times(rig)
+    fourth = await rig.show(await one_more(rig, 4))
+    await rig.approve("ann", fourth["id"], fourth["plan"]["hash"])
+    await rig.backend.step()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING)
+
+    await rig.report(order, Stage.HELD, first=3, escalate=True, reason="nobody can tell whether it helped")
+
+    assert await rig.state(fourth["id"]) == "held"
+    assert await rig.state(await one_more(rig, 5)) == "awaiting_approval"
+
+
 async def test_what_failed_a_month_ago_is_no_longer_held_against_a_rule(rig: Rig) -> None:
     await fail_three_times(rig)
 

@@ -886,6 +886,22 @@ async def something_did_not_help(rig: Rig) -> None:
     )
 
 
+async def test_what_nobody_can_judge_takes_no_failure_back(rig: Rig) -> None:
+    """Three that failed block for an hour; what is held since then for a person to judge is no help."""
+    for number in range(3):
+        await rig.remember(
+            number, owner_uid=rig.ref().uid, minutes_ago=40 - number, stage=Stage.UNDONE,
+            action=ActionKind.SCALE_WORKLOAD,
+        )  # fmt: skip
+    await rig.remember(3, owner_uid=rig.ref().uid, minutes_ago=20, stage=Stage.HELD)
+    proposal = rig.proposal()
+    order = rig.order(proposal, await rig.plan(proposal))
+
+    await rig.give(order)
+
+    assert (rig.said(order).stage, rig.said(order).guardrail) == (BLOCKED, "back_off")
+
+
 async def the_cluster_had_its_share(rig: Rig) -> None:
     for number in range(5):
         await rig.remember(number, owner_uid=f"another-{number}", minutes_ago=number + 1)

@@ -64,7 +64,7 @@ CONCLUDABLE: Mapping[str, frozenset[S]] = {
 
 HELPED: frozenset[S] = frozenset({S.KEPT, S.HELD, S.RELEASED})
 FAILED: frozenset[S] = frozenset({S.UNDONE, S.ESCALATED})
-"""Whether an action that was taken did what it was taken for."""
+"""Whether an action that was taken did what it was taken for; of what is held without an end, nobody knows."""
 
 NOT_YET_ACTING: frozenset[S] = frozenset(
     {S.PROPOSED, S.REHEARSING, S.DECIDING, S.AWAITING_APPROVAL, S.ORDERED, S.BLOCKED}

@@ -107,13 +107,15 @@ async def is_any_open(tx: AsyncConnection) -> bool:
 async def rules_that_failed(tx: AsyncConnection, *, in_a_row: int, since: datetime) -> frozenset[str]:
     """Return the policy rules whose last so many actions were all undone or given up, and all of them since then."""
     rule = remediations.c.decision["rule"].astext
+    # Held without an end: nobody can tell whether it helped, until a person says so.
+    waits = (remediations.c.state == RemediationState.HELD) & remediations.c.expires_at.is_(None)
     latest = (
         select(
             rule.label("rule"),
             remediations.c.state.in_(FAILED).label("failed"),
             func.row_number().over(partition_by=rule, order_by=desc(remediations.c.updated_at)).label("nth"),
         )
-        .where(remediations.c.state.in_(HELPED | FAILED), remediations.c.updated_at >= since, rule != "")
+        .where(remediations.c.state.in_(HELPED | FAILED), ~waits, remediations.c.updated_at >= since, rule != "")
         .subquery()
     )
     query = select(latest.c.rule).where(latest.c.nth <= in_a_row).group_by(latest.c.rule)

@@ -104,9 +104,9 @@ def taken(
 def _back_off(on_owner: Sequence[PastAction], now: datetime) -> str | None:
     failures = 0
     for one in reversed(on_owner):
-        if one.helped is not False:
+        if one.helped:
             break
-        failures += 1
+        failures += one.helped is False
     if failures == 0:
         return None
     last = on_owner[-1].acted_at

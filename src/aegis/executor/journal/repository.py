@@ -37,7 +37,7 @@ _SKEW = timedelta(seconds=5)
 _WHOLE_CLUSTER = "cluster"
 _GUARDRAILS = "guardrails"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
-_HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.HELD: True, Stage.UNDONE: False, Stage.ESCALATED: False}
+_HELPED = {Stage.KEPT: True, Stage.RELEASED: True, Stage.UNDONE: False, Stage.ESCALATED: False}
 
 
 async def add_plan(tx: AsyncConnection, *, hash: str, order_id: str, body: bytes, made_at: datetime) -> None:
@@ -139,10 +139,17 @@ async def past_actions(tx: AsyncConnection, *, since: datetime, besides: str) ->
             action=ActionKind(row.action),
             acted_at=row.acted_at,
             under_way=row.stage in _UNDER_WAY,
-            helped=_HELPED.get(Stage(row.stage)),
+            helped=_has_helped(row),
         )
         for row in (await tx.execute(query)).all()
     ]
+
+
+def _has_helped(row: Any) -> bool | None:
+    """Say whether an action helped; None where nobody knows (yet). What is held without an end waits for a verdict."""
+    if row.stage == Stage.HELD:
+        return True if row.lease_until is not None else None
+    return _HELPED.get(Stage(row.stage))
 
 
 async def count_same_fixes(
