@@ -6,15 +6,17 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from tests.builders import NOW, proposal, target
 
 from aegis.cli.demo.command import _folder
 from aegis.cli.demo.play import Ending, Play, Seen
 from aegis.cli.demo.show import document_of, print_table
-from aegis.cli.demo.story import Case, load_story
+from aegis.cli.demo.story import Act, Case, load_story
 from aegis.cli.output import console
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.contracts.targets import TargetRef
+from aegis.kit.errors import AegisError, ForbiddenError, TemporaryError
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 STORY = load_story(EXAMPLES / "07-not-ours" / "story.yaml")
@@ -71,6 +73,38 @@ async def test_the_cause_beside_a_case_is_what_was_diagnosed_for_its_target_what
 
     assert playing._cause(case("frozen")) == ("bad_revision", "shop/Deployment/web")
     assert await playing._wrong_cause(case("frozen")) == []
+
+
+@pytest.mark.parametrize(
+    ("answered", "problems"),
+    [
+        (ForbiddenError("she requested it", hint="Ask another."), []),
+        (
+            TemporaryError("the Backend is away"),
+            ["no: the Backend is away (temporary), and must be refused as forbidden"],
+        ),
+        (None, ["no: the API must refuse it as forbidden"]),
+    ],
+)
+async def test_only_the_refusal_that_a_story_names_is_the_one_it_waits_for(
+    answered: AegisError | None, problems: list[str]
+) -> None:
+    class Speaking(Play):
+        def _speak(self, act: Act) -> None:
+            if answered is not None:
+                raise answered
+
+    playing = Speaking(PretendStage())  # type: ignore[arg-type]
+
+    await playing._carry_out(Act(name="no", approve=True, must_fail="forbidden"))
+
+    assert playing._problems == problems
+
+
+async def test_where_nothing_may_be_touched_a_write_to_anything_is_a_problem() -> None:
+    elsewhere = {"resource": "deployments", "namespace": "shop", "name": "elsewhere"}
+
+    assert play(Seen())._wrong_writes(case("frozen"), [elsewhere]) == ["1 writes, and nothing was to be touched"]
 
 
 async def test_a_cause_elsewhere_than_a_case_says_is_a_problem() -> None:

@@ -41,8 +41,8 @@ class Act(_Strict):
     """`person` requests this action on the first case's target."""
     parameters: dict[str, Any] = {}
     approve: bool = False
-    must_fail: bool = False
-    """The API must refuse it."""
+    must_fail: Literal["forbidden", "conflict", "not_found", "invalid"] | None = None
+    """The API must refuse it, and for this: not because it is away."""
     person: str = "admin"
     kill: Literal["backend", "ai-engine", "executor"] | None = None
     """The process is killed, and started again as a kubelet would."""
