@@ -304,6 +304,16 @@ async def test_a_malformed_message_is_refused_whole_with_its_field(rig: Rig) -> 
     assert await incidents(rig) == []
 
 
+async def test_alerts_that_alertmanager_left_out_are_not_lost_unsaid(rig: Rig) -> None:
+    for _ in range(2):
+        assert (await fire(rig, alert(), truncatedAlerts=7, groupKey="{}:{cluster=a}")).status_code == 202
+
+    [told] = await rig.notifications("alerts_left_out")
+    assert told["title"].startswith("Alertmanager left out 7 alerts")
+    assert told["detail"]["group_key"] == "{}:{cluster=a}"
+    assert (await rig.audit("alertmanager")).count("service:alertmanager alerts:left_out") == 1
+
+
 async def test_more_alerts_than_are_taken_are_refused_whole_so_that_none_is_lost(rig: Rig) -> None:
     answer = await fire(rig, *[alert()] * 1001)
 

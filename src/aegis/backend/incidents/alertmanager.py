@@ -28,6 +28,9 @@ class AlertmanagerMessage(BaseModel):
 
     version: Literal["4"]
     alerts: tuple[ReceivedAlert, ...]
+    group_key: str = Field(default="", alias="groupKey")
+    truncated: int = Field(default=0, alias="truncatedAlerts", ge=0)
+    """How many alerts of the group Alertmanager left out, because its `max_alerts` is less."""
 
 
 def as_finding(alert: ReceivedAlert, *, cluster_id: str, now: datetime) -> Alert:

@@ -52,6 +52,8 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
             # In one order for everybody: two messages must not wait for each other's workloads.
             found.sort(key=lambda alert: str(alert.workload))
             incidents = [await register.take_alert(tx, alert) for alert in found]
+            if message.truncated:
+                await register.tell_left_out(tx, message.truncated, group_key=message.group_key)
         return Accepted(incident_ids=sorted({incident.id for incident in incidents}))
 
     @routes.get("/incidents")

@@ -8,6 +8,7 @@ from aegis.backend.incidents import repository
 from aegis.backend.incidents.grouping import all_resolved, merged, severity_of, title_of
 from aegis.backend.notifications.notifier import Notifier
 from aegis.backend.ports import BackendPorts
+from aegis.contracts.base import TEXT_MAX
 from aegis.contracts.findings import Alert, Severity
 from aegis.contracts.incidents import Incident, IncidentReport, IncidentState
 from aegis.kit.database import Transaction
@@ -59,6 +60,25 @@ class IncidentRegister:
             reported_at=alert.observed_at,
         )
         return await self.take(tx, report, actor="service:alertmanager")
+
+    async def tell_left_out(self, tx: Transaction, count: int, *, group_key: str) -> None:
+        """Say that alerts were lost before they came here; once a day for one group of them."""
+        today = self.ports.clock.now().date().isoformat()
+        about = hashlib.sha256(group_key.encode()).hexdigest()
+        detail = {
+            "left_out": count,
+            "group_key": group_key[:TEXT_MAX],
+            "how": "raise `max_alerts` in Alertmanager's webhook_config, or group alerts more finely",
+        }
+        title = f"Alertmanager left out {count} alerts of one message: Aegis knows nothing of them"
+        told = await self.notifier.notify(
+            tx, key=f"alerts-left-out:{about}:{today}", kind="alerts_left_out", severity=Severity.WARNING, title=title,
+            detail=detail,
+        )  # fmt: skip
+        if told:
+            await self.trail.record(
+                tx, actor="service:alertmanager", event="alerts:left_out", subject="alertmanager", detail=detail
+            )
 
     async def _tell(self, tx: Transaction, known: Incident | None, incident: Incident, *, actor: str) -> None:
         event = None
