@@ -30,7 +30,10 @@ class Proposal(StrictContract):
     data_as_of: Moment
     """The time of the oldest observation this rests on."""
     ladder: tuple[Action, ...] = ()
-    """What would be proposed next if this does not help."""
+    """What is proposed next if this is undone, denied by policy or expires, one after the other.
+
+    The AI Engine names nothing here: where its remedy did not help, the next follows from a new diagnosis, or a person.
+    """
 
     @model_validator(mode="after")
     def _is_of_its_owner(self) -> Self:

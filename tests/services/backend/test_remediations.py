@@ -631,6 +631,35 @@ async def test_after_an_undo_the_ladders_next_rung_is_proposed(rig: Rig) -> None
     assert [one["proposal"]["action"]["kind"] for one in found if one["state"] == "proposed"] == ["scale_workload"]
 
 
+async def rungs(rig: Rig) -> dict[int, str]:
+    """Return the state of each scaling, by how many replicas it is to."""
+    found = (await rig.as_("vic").get("/api/v1/remediations")).json()["remediations"]
+    return {one["proposal"]["action"]["replicas"]: one["state"] for one in found}
+
+
+async def test_the_next_rung_may_be_the_same_action_with_other_settings(rig: Rig) -> None:
+    await rig.propose(action=ScaleWorkload(replicas=6), ladder=(ScaleWorkload(replicas=8),))
+    await rig.rehearse()
+
+    await rig.report(await rig.order(), Stage.ACTING, Stage.SETTLING, Stage.UNDOING, Stage.UNDONE)
+
+    assert await rungs(rig) == {6: "undone", 8: "proposed"}
+
+
+async def test_what_policy_denies_or_time_takes_leaves_the_next_rung_to_be_tried(rig: Rig) -> None:
+    only_small = "{name: no-jumps, effect: deny, when: plan.changes > 1}"
+    await rig.put_policy(policy(only_small, "{name: go, effect: allow}", name="small"))
+    await rig.propose(action=ScaleWorkload(replicas=9), ladder=(ScaleWorkload(replicas=7), ScaleWorkload(replicas=6)))
+    changes = [{"path": path, "before": "1", "after": "2"} for path in ("/a", "/b")]
+
+    await rig.rehearse(changes=changes)
+    assert await rungs(rig) == {9: "denied", 7: "proposed"}
+
+    await rig.rehearse()
+    await rig.report(await rig.order(), Stage.EXPIRED)
+    assert await rungs(rig) == {9: "denied", 7: "expired", 6: "proposed"}
+
+
 async def test_an_executor_that_says_nothing_is_reported_to_a_person(rig: Rig) -> None:
     remediation_id = await rig.propose()
     await rig.rehearse()

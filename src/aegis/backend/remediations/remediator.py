@@ -6,7 +6,7 @@ audit entry and with whatever follows from it, so that N replicas are as good as
 
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
@@ -71,9 +71,16 @@ class Remediator:
         joins whatever waits to be done to the target. Whoever asked is among its requesters, and so cannot approve it.
         """
         is_person = not actor.startswith("service:")
+        return await self._propose(
+            tx, proposal, actor=actor, is_person=is_person, over=CONCLUDED if is_person else _TRY_AGAIN
+        )
+
+    async def _propose(
+        self, tx: Transaction, proposal: Proposal, *, actor: str, is_person: bool, over: Collection[S]
+    ) -> str:
+        """Remember a proposal, or join what is the same; what is in one of the states in `over` is not."""
         key = _dedupe_key(proposal)
         await repository.lock_target(tx, proposal.target.uid)
-        over = CONCLUDED if is_person else _TRY_AGAIN
         same = await repository.find_same(tx, proposal_id=proposal.id, dedupe_key=key, unless=over)
         if same is None and is_person:
             same = await repository.find_waiting(tx, action=proposal.action.kind, uid=proposal.target.uid)
@@ -236,6 +243,8 @@ class Remediator:
         await self._move(
             tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail, expires_at=due
         )  # fmt: skip
+        if then is S.EXPIRED:
+            await self._try_next_rung(tx, row)
         # Whoever took it back knows of it, and wants nothing else tried instead.
         if then is S.UNDONE and not await repository.is_taken_back(tx, row):
             await self._after_undone(tx, row, outcome)
@@ -335,6 +344,7 @@ class Remediator:
             await self._move(tx, row, then, actor=BACKEND, reason=why, **decided)
         elif decision.effect is Effect.DENY:
             await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, **decided)
+            await self._try_next_rung(tx, row)
         elif decision.effect is Effect.REQUIRE_APPROVAL:
             expires_at = self.ports.clock.now() + self.ports.settings.approval_lifetime
             await self._move(
@@ -430,6 +440,7 @@ class Remediator:
         if newest.effect is Effect.DENY:
             reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
             await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, decision=newest.model_dump(mode="json"))
+            await self._try_next_rung(tx, row)
         elif newest.effect is Effect.REQUIRE_APPROVAL and _asks_for_more(newest, decision):
             await self._ask_anew(tx, row, plan, newest)
         else:
@@ -507,23 +518,32 @@ class Remediator:
 
     async def _after_undone(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
         """Propose the ladder's next rung, or hand over to a person."""
-        proposal = Proposal.model_validate(row.proposal)
-        if proposal.ladder:
-            now = self.ports.clock.now()
-            rung = proposal.model_copy(
-                update={
-                    "id": self.ports.ids.new("pro", now),
-                    "action": proposal.ladder[0],
-                    "ladder": proposal.ladder[1:],
-                    "proposed_at": now,
-                }
-            )
-            await self.propose(tx, rung, actor=proposal.proposed_by)
+        if await self._try_next_rung(tx, row):
             return
         why = f"undone, and nothing else is left to try: {outcome.reason}"
         undone = await repository.take_one(tx, row.id)
         await self._move(tx, undone, S.ESCALATED, actor=BACKEND, reason=why)
         await self._escalate(tx, row, why=why, outcome=outcome)
+
+    async def _try_next_rung(self, tx: Transaction, row: Any) -> bool:
+        """Propose what the playbook has left to try; False where nothing is left.
+
+        What came to nothing is no longer under way: the next rung may be the same action with other settings.
+        """
+        proposal = Proposal.model_validate(row.proposal)
+        if not proposal.ladder:
+            return False
+        now = self.ports.clock.now()
+        rung = proposal.model_copy(
+            update={
+                "id": self.ports.ids.new("pro", now),
+                "action": proposal.ladder[0],
+                "ladder": proposal.ladder[1:],
+                "proposed_at": now,
+            }
+        )
+        await self._propose(tx, rung, actor=proposal.proposed_by, is_person=False, over=CONCLUDED)
+        return True
 
     def _answer_due(self, row: Any, then: S) -> datetime | None:
         """Return by when the Executor should say something new about a remediation that gets into this state."""
