@@ -68,13 +68,17 @@ class Freshness:
     cluster_stale_after: timedelta
 
     def cluster_is_fresh(self, now: datetime) -> bool:
-        return self.cluster_as_of is not None and now - self.cluster_as_of <= self.cluster_stale_after
+        return _is_recent(self.cluster_as_of, now, self.cluster_stale_after)
 
     def metrics(self, now: datetime) -> str:
         if not self.has_metrics:
             return "none"
-        fresh = self.metrics_as_of is not None and now - self.metrics_as_of <= self.stale_after
-        return "fresh" if fresh else "stale"
+        return "fresh" if _is_recent(self.metrics_as_of, now, self.stale_after) else "stale"
+
+
+def _is_recent(as_of: datetime | None, now: datetime, stale_after: timedelta) -> bool:
+    """Whether it is; what is of the future was read before the clock went back, and nobody knows how old it is."""
+    return as_of is not None and abs(now - as_of) <= stale_after
 
 
 class Pipeline:

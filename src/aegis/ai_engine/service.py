@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 SNAPSHOT = "pipeline"
 RECENT = timedelta(hours=6)
 SHOWN_UNREADABLE = 10
+METRICS_LEFT_ALONE_MAX = timedelta(minutes=5)
+"""For so long, at most, a busy metrics system asks to be left alone."""
 
 
 class State(BaseModel):
@@ -194,7 +196,9 @@ class AiEngine:
 
     async def _take_metrics(self) -> None:
         now = self._now()
-        if self._ports.metrics is None or (self._next_column is not None and now < self._next_column):
+        if self._ports.metrics is None or _is_yet_to_come(
+            self._next_column, now, longest=max(self._settings.metrics_interval, METRICS_LEFT_ALONE_MAX)
+        ):
             return
         self._next_column = now + self._settings.metrics_interval
         try:
@@ -229,13 +233,18 @@ class AiEngine:
             self._said = said
 
     async def _save_snapshot(self, now: datetime) -> None:
-        if self._next_snapshot is not None and now < self._next_snapshot:
+        if _is_yet_to_come(self._next_snapshot, now, longest=self._settings.snapshot_interval):
             return
         self._next_snapshot = now + self._settings.snapshot_interval
         body = orjson.dumps({"cursor": self._cursor, "pipeline": self.pipeline.to_plain()})
         await self._ports.store.save_snapshot(SNAPSHOT, body, at=now)
         await self._ports.store.tidy(at=now)
         self._counters.note_undelivered(await self._ports.store.undelivered())
+
+
+def _is_yet_to_come(at: datetime | None, now: datetime, *, longest: timedelta) -> bool:
+    """Whether to wait until then; where that is later than the longest wait from now, the clock has gone back since."""
+    return at is not None and timedelta() < at - now <= longest
 
 
 class _Counters:

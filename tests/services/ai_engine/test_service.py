@@ -306,6 +306,35 @@ async def test_a_metrics_system_that_is_busy_is_left_alone_for_as_long_as_it_say
     assert rig.metrics.asked == 3
 
 
+async def test_a_clock_that_goes_back_keeps_no_metrics_waiting_and_makes_nothing_old_fresh(rig: Rig) -> None:
+    rig.world.deploy("web")
+    await rig.run(60)
+    asked = rig.metrics.asked
+    rig.source.go_away()
+    await rig.clock.advance(timedelta(hours=-2))
+
+    await rig.engine.step()
+
+    assert rig.metrics.asked == asked + 1
+    async with rig.client("backend") as http:
+        assert (await http.get("/api/v1/state")).json()["cluster_is_fresh"] is False
+
+
+async def test_a_clock_that_jumps_ahead_lets_nothing_be_proposed_on_what_was_seen_before(rig: Rig) -> None:
+    rig.source.is_up = True
+    await rig.crash_loop(times=1)
+    proposed = len(rig.backend.proposals)
+    rig.source.go_away()
+    await rig.clock.advance(timedelta(hours=2))
+
+    await rig.engine.step()
+    await rig.engine.exchange()
+
+    assert len(rig.backend.proposals) == proposed
+    async with rig.client("backend") as http:
+        assert (await http.get("/ready")).status_code == 503
+
+
 async def test_what_the_backend_would_not_hear_is_shown(rig: Rig) -> None:
     async def refuses(proposal: Proposal) -> str:
         raise InvalidError("that makes no sense")

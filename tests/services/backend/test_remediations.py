@@ -203,6 +203,41 @@ async def test_what_nobody_can_read_is_handed_to_a_person_and_keeps_nothing_else
     assert f"service:backend remediation:{ends}" in await rig.audit(first)
 
 
+# The clock jumps
+
+
+async def test_a_clock_that_goes_back_keeps_no_claimed_work_from_being_handed_out_again(rig: Rig) -> None:
+    await rig.propose()
+    await rig.backend.step()
+    assert len((await rig.fetch("executor-0")).rehearsals) == 1
+
+    await rig.pass_time(hours=-2)
+
+    assert len((await rig.fetch("executor-1")).rehearsals) == 1
+
+
+async def test_a_clock_that_jumps_ahead_ends_every_yes_and_what_it_took_for_silence_is_believed_when_heard(
+    rig: Rig,
+) -> None:
+    waiting, planned = await rig.awaiting()
+    await rig.approve("ann", waiting, planned.hash)
+    await rig.pass_time(hours=2)
+    await rig.backend.step()
+    assert (await rig.state(waiting), (await rig.fetch()).orders) == ("denied", ())
+
+    await rig.put_policy(policy("{name: ask, effect: allow}", name="ask"))
+    acting = await rig.propose(id="pro-2", incident_key="another")
+    await rig.rehearse()
+    order = await rig.order()
+    await rig.report(order, Stage.ACTING, Stage.SETTLING)
+    await rig.pass_time(hours=2)
+    await rig.backend.step()
+    assert await rig.state(acting) == "escalated"
+
+    await rig.report(order, Stage.KEPT, first=3)
+    assert await rig.state(acting) == "kept"
+
+
 # Requests by people
 
 

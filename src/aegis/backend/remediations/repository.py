@@ -1,7 +1,7 @@
 """Remediations, their work, outcomes and approvals in PostgreSQL. State moves by compare-and-set only."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from zlib import crc32
 
@@ -18,6 +18,8 @@ from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.database import lock
 
+SKEW = timedelta(seconds=5)
+"""By so little the clocks of replicas may differ."""
 CONCLUSIONS = tuple(CONCLUDABLE)
 """The kinds of work that a person orders about what was done already."""
 
@@ -235,8 +237,10 @@ async def add_work(
 async def claim_work(
     tx: AsyncConnection, *, replica: str, now: datetime, until: datetime, limit: int = 20
 ) -> Sequence[Any]:
-    """Hand out what nobody has claimed, or whose claim ran out."""
-    free = or_(work_items.c.claimed_until.is_(None), work_items.c.claimed_until <= now)
+    """Hand out what nobody has claimed, or whose claim ran out; no claim lasts longer than `until`."""
+    claimed = work_items.c.claimed_until
+    # A claim that is longer than any was made before the clock went back.
+    free = or_(claimed.is_(None), claimed <= now, claimed > until + SKEW)
     chosen = (
         select(work_items.c.id)
         .where(work_items.c.done.is_(False), work_items.c.withdrawn_at.is_(None), work_items.c.expires_at > now, free)
