@@ -53,7 +53,7 @@ rules: $(STAMP)  ## Check the recording rules with promtool (Debian's, root on L
 	@$(BIN)/python -m testbed rules
 
 test: $(STAMP) kubectl  ## Run the tests
-	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist loadgroup -q
+	@PATH="$(CURDIR)/$(VENV)/tools:$$PATH" $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal -q
 
 test-cluster: $(STAMP)  ## Run the tests on the real cluster that `make cluster` started
 	@$(BIN)/python -m pytest tests/cluster -n 0 -q

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import time
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -16,9 +17,10 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event, text
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from aegis.kit.errors import InvalidError, TemporaryError
 
@@ -40,9 +42,10 @@ class Database:
             url.replace("postgresql://", "postgresql+asyncpg://", 1),
             pool_size=pool_size,
             max_overflow=pool_size,
-            pool_pre_ping=True,
             pool_timeout=10,
         )
+        event.listen(self._engine.sync_engine, "checkin", _note_use)
+        event.listen(self._engine.sync_engine, "checkout", _ask_whether_it_lives)
         self._notices: dict[str, asyncio.Event] = {}
         self._listener: asyncpg.Connection[Any] | None = None
 
@@ -112,10 +115,6 @@ class Database:
         """Let `take_note` tell what a transaction wrote: for whoever watches a service, not for services."""
         event.listen(self._engine.sync_engine, "after_cursor_execute", _note_write)
 
-    def trust_connections(self) -> None:
-        """Do not ask a connection whether it lives before each transaction: where nobody takes the server away."""
-        self._engine.pool._pre_ping = False  # noqa: SLF001 (it can be set only where a pool is made)
-
     async def close(self) -> None:
         if self._listener is not None:
             await self._listener.close()
@@ -174,6 +173,25 @@ async def try_lock(tx: AsyncConnection, number: int) -> bool:
 async def lock(tx: AsyncConnection, number: int) -> None:
     """Wait for an advisory lock, and hold it until the end of the transaction."""
     await tx.execute(text("SELECT pg_advisory_xact_lock(:n)"), {"n": number})
+
+
+_USED_AT = "aegis_used_at"
+_IDLE_S = 1.0
+"""A connection that was used this lately is trusted: asking takes as long as a transaction of one statement."""
+
+
+def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ask_whether_it_lives(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
+    """Have the pool replace a connection that died since it was used: the server may have been restarted."""
+    if time.monotonic() - record.info.get(_USED_AT, time.monotonic()) <= _IDLE_S:
+        return
+    try:
+        connection.ping()
+    except Exception as error:
+        raise DisconnectionError(str(error)) from error
 
 
 _WROTE = "aegis_wrote"

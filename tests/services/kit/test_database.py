@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from tests.servers import Templates
 
+from aegis.kit import database as database_module
 from aegis.kit.database import Database, wait_until_migrated
 from aegis.kit.embedded import PostgresServer, free_port
 from aegis.kit.errors import TemporaryError
@@ -75,3 +76,30 @@ async def test_no_server_and_a_wrong_password_are_worth_another_try(server: Post
             await database.migrate(PACKAGE)
         assert not await database.is_there()
         await database.close()
+
+
+async def test_a_connection_that_died_while_nobody_used_it_is_replaced(
+    server: PostgresServer, templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_IDLE_S", -1.0)
+    database = Database(await templates.executor(), pool_size=1)
+    assert await database.is_there()
+    await execute(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'aegis_executor%'")
+
+    assert await database.is_there()
+
+    await database.close()
+
+
+async def test_a_connection_that_died_right_after_its_use_costs_one_try_and_no_more(
+    server: PostgresServer, templates: Templates, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database_module, "_IDLE_S", 3600.0)
+    database = Database(await templates.executor(), pool_size=1)
+    assert await database.is_there()
+    await execute(server, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename LIKE 'aegis_executor%'")
+
+    found = [await database.is_there(), await database.is_there()]
+
+    assert found == [False, True]
+    await database.close()

@@ -79,7 +79,6 @@ class CrashableDatabase(Database):
     def __init__(self, url: str, replica: Replica) -> None:
         super().__init__(url, pool_size=3)
         self._replica = replica
-        self.trust_connections()
         self.note_writes()
 
     @contextlib.asynccontextmanager
