@@ -1,5 +1,6 @@
 """Hooks that pytest looks for at the top only, and the servers that tests share."""
 
+import gc
 import os
 from typing import Any
 
@@ -15,6 +16,13 @@ __all__ = ["backend_url", "server", "templates"]
 def pytest_addoption(parser: pytest.Parser) -> None:
     exercise.add_options(parser)
     closing.add_options(parser)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: there is no use in looking through it again and again for what can go."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def pytest_xdist_auto_num_workers() -> int:

@@ -56,8 +56,6 @@ def _forget_dead_services() -> None:
 
 @pytest.fixture(scope="session")
 def stage() -> Iterator[Stage]:
-    gc.freeze()
-    gc.set_threshold(100_000, 50, 100)
     slow, credentials._HASHER = credentials._HASHER, PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
     with postgres(durable=False) as server:
         databases = Databases(server)

@@ -193,14 +193,16 @@ async def note_whole(
     await lock(tx, _WHOLE_REVISIONS)
     known = whole_revisions.c
     if seen:
-        statement = insert(whole_revisions).values([{**asdict(one), "since": at, "seen_at": at} for one in seen])
+        statement = insert(whole_revisions)
         new = statement.excluded
         goes_on = and_(known.template_hash == new.template_hash, known.lives == new.lives, known.since <= at)
         again = {
             "template_hash": new.template_hash, "lives": new.lives, "seen_at": at,
             "since": case((goes_on, known.since), else_=new.since),
         }  # fmt: skip
-        await tx.execute(statement.on_conflict_do_update(index_elements=["owner_uid"], set_=again))
+        # One after the other: a single statement's parameters would run out in a large cluster.
+        rows = [{**asdict(one), "since": at, "seen_at": at} for one in seen]
+        await tx.execute(statement.on_conflict_do_update(index_elements=["owner_uid"], set_=again), rows)
     await tx.execute(delete(whole_revisions).where(known.seen_at != at))
     lasting = select(known.owner_uid, known.template_hash, known.seen_at).where(known.since <= at - healthy_after)
     remembered = insert(healthy_revisions).from_select(["owner_uid", "template_hash", "seen_at"], lasting)
@@ -219,7 +221,7 @@ async def seen_healthy(tx: AsyncConnection, owner_uid: str) -> frozenset[str]:
 async def remember_kills(tx: AsyncConnection, seen: Collection[Kill]) -> None:
     if seen:
         rows = [{"pod_uid": one.pod_uid, "container": one.container, "at": one.at} for one in seen]
-        await tx.execute(insert(kills).values(rows).on_conflict_do_nothing())
+        await tx.execute(insert(kills).on_conflict_do_nothing(), rows)
 
 
 async def kills_seen(tx: AsyncConnection, pod_uids: Collection[str]) -> frozenset[Kill]:

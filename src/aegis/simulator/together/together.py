@@ -58,12 +58,12 @@ CLUSTER = "simulated"
 NAMESPACE = "aegis"
 KINDS: tuple[Kind, ...] = ("backend", "ai-engine", "executor")
 _EVERY = {
-    "backend.step": 1, "backend.tidy": 30, "ai-engine.step": 5, "ai-engine.exchange": 1,
+    "backend.step": 1, "backend.tidy": 60, "ai-engine.step": 5, "ai-engine.exchange": 1,
     "executor.fetch": 1, "executor.step": 1, "executor.monitor": 15,
 }  # fmt: skip
 """In seconds."""
 _WITHOUT_WORK = {
-    "backend.step": 60, "ai-engine.exchange": 20, "executor.fetch": 60, "executor.step": 60, "executor.monitor": 30,
+    "backend.step": 60, "ai-engine.exchange": 40, "executor.fetch": 60, "executor.step": 60, "executor.monitor": 30,
 }  # fmt: skip
 """So seldom is looked where the database says that there is nothing to do: polling is most of a run's cost."""
 _WORK = {
