@@ -123,12 +123,16 @@ class Executor:
         now = self._ports.clock.now()
         async with self._ports.database.transaction() as tx:
             await repository.believe_clock(tx, now=now, longest_wait=self._ports.settings.longest_wait)
-            is_any_due = await repository.is_any_due(tx, now=now)
-        if is_any_due:
+            due = await repository.due_stages(tx, now=now)
+        if due & {repository.RECEIVED, Stage.BLOCKED}:
             failed += await self._each_due((repository.RECEIVED, Stage.BLOCKED), self._begin)
+        if Stage.ACTING in due:
             failed += await self._each_due((Stage.ACTING,), self._reconcile)
+        if Stage.SETTLING in due:
             failed += await self._each_with_plan((Stage.SETTLING,), self._settler.look)
+        if Stage.HELD in due:
             failed += await self._each_with_plan((Stage.HELD,), self._settler.look_at_held)
+        if due:  # any of these may have begun to undo one just now
             failed += await self._each_with_plan((Stage.UNDOING,), self._undoer.carry_out)
         await self.report()
         _raise_worst(failed)

@@ -28,23 +28,32 @@ _MEMORY_ROOM = 2 * 2**30
 _PORTS = range(10_000, 30_000)
 """Below what systems draw from for outgoing connections."""
 _TRIES = 100
+_given: set[int] = set()
+"""What this process has handed out: a story that starts beside another draws before the other's services listen."""
 
 
 def free_port(preferred: int = 0) -> int:
     """Return `preferred` if nobody listens there, else any free port of the loopback interface.
 
-    Not one that the system would hand out: between now and when it is listened on, somebody's connection, or another
-    of us, would be given the same.
+    Not one that the system would hand out, and none twice: between now and when it is listened on, somebody's
+    connection, or another of us, would be given the same.
     """
     drawn = random.SystemRandom()
     for candidate in (preferred, *(drawn.choice(_PORTS) for _ in range(_TRIES))):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            with contextlib.suppress(OSError):
-                if candidate:
-                    probe.bind(("127.0.0.1", candidate))
-                    return candidate
+        if candidate and candidate not in _given and _is_free(candidate):
+            _given.add(candidate)
+            return candidate
     raise OSError("no free port on 127.0.0.1")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
 
 
 @dataclass

@@ -93,9 +93,9 @@ def _is_due(now: datetime) -> ColumnElement[bool]:
     return and_(journal.c.look_at <= now, free, waits_for_us, journal.c.concluded.is_(False))
 
 
-async def is_any_due(tx: AsyncConnection, *, now: datetime) -> bool:
-    """Whether any order waits to be taken a step further, and no other replica holds it."""
-    return (await tx.execute(select(journal.c.order_id).where(_is_due(now)).limit(1))).first() is not None
+async def due_stages(tx: AsyncConnection, *, now: datetime) -> frozenset[str]:
+    """Return the stages of all orders that wait to be taken a step further, and that no other replica holds."""
+    return frozenset((await tx.execute(select(journal.c.stage).where(_is_due(now)).distinct())).scalars())
 
 
 async def claim(
