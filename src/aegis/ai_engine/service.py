@@ -15,6 +15,7 @@ from aegis.ai_engine.access import Access
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import AiEnginePorts
 from aegis.ai_engine.settings import AiEngineSettings
+from aegis.ai_engine.sources.prometheus import LEFT_ALONE_MAX
 from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
 from aegis.kit.errors import AegisError, NotFoundError, TemporaryError
@@ -26,8 +27,6 @@ log = logging.getLogger(__name__)
 SNAPSHOT = "pipeline"
 RECENT = timedelta(hours=6)
 SHOWN_UNREADABLE = 10
-METRICS_LEFT_ALONE_MAX = timedelta(minutes=5)
-"""For so long, at most, a busy metrics system asks to be left alone."""
 
 
 class State(BaseModel):
@@ -197,7 +196,7 @@ class AiEngine:
     async def _take_metrics(self) -> None:
         now = self._now()
         if self._ports.metrics is None or _is_yet_to_come(
-            self._next_column, now, longest=max(self._settings.metrics_interval, METRICS_LEFT_ALONE_MAX)
+            self._next_column, now, longest=max(self._settings.metrics_interval, LEFT_ALONE_MAX)
         ):
             return
         self._next_column = now + self._settings.metrics_interval

@@ -6,10 +6,9 @@ from urllib.parse import quote
 
 import httpx
 
+from aegis.clients.asking import ask_with_key
 from aegis.contracts.targets import Named, WorkloadRef
 from aegis.contracts.verifications import Verification, VerificationRequest
-from aegis.kit.errors import ForbiddenError, TemporaryError, UnauthenticatedError
-from aegis.kit.http import ask
 
 
 class AiEngineClient:
@@ -35,11 +34,5 @@ class AiEngineClient:
         return Named.model_validate_json((await self._ask("GET", path)).content)
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return await ask(self._http, method, path, **options)
-        except (UnauthenticatedError, ForbiddenError) as error:
-            # Not for whoever asked us: our key is wrong, or not known yet. Until it is, there is no answer.
-            raise TemporaryError(
-                f"the AI Engine does not let us in: {error.message}",
-                hint="AEGIS_AI_ENGINE_KEY here must be one whose hash is in its AEGIS_CALLER_KEYS.",
-            ) from error
+        hint = "AEGIS_AI_ENGINE_KEY here must be one whose hash is in its AEGIS_CALLER_KEYS."
+        return await ask_with_key(self._http, method, path, whom="the AI Engine", hint=hint, **options)

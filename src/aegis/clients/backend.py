@@ -7,13 +7,13 @@ from typing import Any
 import httpx
 import orjson
 
+from aegis.clients.asking import ask_with_key
 from aegis.contracts.audit import Checkpoint
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Outcome
 from aegis.contracts.plans import RehearsalResult
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.work import Pause, Storm, Work
-from aegis.kit.errors import ForbiddenError, TemporaryError, UnauthenticatedError
 from aegis.kit.http import ask
 
 
@@ -76,11 +76,5 @@ class BackendClient:
         await ask(self._http, "POST", "/api/v1/audit/checkpoint/witness", body=body)
 
     async def _ask(self, method: str, path: str, **options: Any) -> httpx.Response:
-        try:
-            return await ask(self._http, method, path, **options)
-        except (UnauthenticatedError, ForbiddenError) as error:
-            # It says nothing of what we tell: our key is wrong, or not known yet. Until it is, all of it waits.
-            raise TemporaryError(
-                f"the Backend does not let us in: {error.message}",
-                hint="AEGIS_BACKEND_KEY here must be the key of this service in its AEGIS_SERVICE_KEYS.",
-            ) from error
+        hint = "AEGIS_BACKEND_KEY here must be the key of this service in its AEGIS_SERVICE_KEYS."
+        return await ask_with_key(self._http, method, path, whom="the Backend", hint=hint, **options)

@@ -11,6 +11,9 @@ from typing import Protocol
 
 from aegis.kit.pace import PacedClock
 
+SKEW = timedelta(seconds=5)
+"""By so little the clocks of replicas may differ."""
+
 
 class Clock(Protocol):
     """Where everybody asks for the time, and waits for it to pass. Times are aware, in UTC."""

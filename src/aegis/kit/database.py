@@ -186,7 +186,8 @@ def _note_use(_: Any, record: ConnectionPoolEntry) -> None:
 
 def _ask_whether_it_lives(connection: Any, record: ConnectionPoolEntry, _: Any) -> None:
     """Have the pool replace a connection that died since it was used: the server may have been restarted."""
-    if time.monotonic() - record.info.get(_USED_AT, time.monotonic()) <= _IDLE_S:
+    used_at = record.info.get(_USED_AT)
+    if used_at is None or time.monotonic() - used_at <= _IDLE_S:
         return
     try:
         connection.ping()

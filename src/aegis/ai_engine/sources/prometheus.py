@@ -15,8 +15,8 @@ from aegis.kit.errors import TemporaryError
 
 QUERY = '{__name__=~"aegis:.+"}'
 _BAD_REQUEST = 400
-_LONGEST_WAIT_S = 300.0
-"""However long the metrics system wants to be left alone."""
+LEFT_ALONE_MAX = timedelta(minutes=5)
+"""For so long at most, however long the metrics system wants to be left alone."""
 _LABELS = frozenset({
     "namespace", "kind", "workload", "revision", "peer_namespace", "peer_kind", "peer_workload",
 })  # fmt: skip
@@ -59,7 +59,7 @@ class PrometheusSource:
             wait = response.headers.get("Retry-After", "")
             raise TemporaryError(
                 f"the metrics system answered {response.status_code}: {response.text[:200]}".rstrip(": "),
-                retry_after_s=min(float(wait), _LONGEST_WAIT_S) if wait.isdecimal() else 1.0,
+                retry_after_s=min(float(wait), LEFT_ALONE_MAX.total_seconds()) if wait.isdecimal() else 1.0,
             )
         with _readable():
             return [*orjson.loads(response.content)["data"]["result"]]

@@ -180,11 +180,11 @@ class Remediator:
     async def _hand_over(self, tx: Transaction, row: Any, error: Exception) -> None:
         # Its words may hold values of the cluster: those stay in our own log.
         why = f"the Backend cannot work it out: {type(error).__name__}; its log says more"
+        then = S.ESCALATED
         if row.state in NOT_YET_ACTING:
             await repository.withdraw_work(tx, row.id, at=self.ports.clock.now())
-        await self._move(
-            tx, row, S.CANCELLED if row.state in NOT_YET_ACTING else S.ESCALATED, actor=BACKEND, reason=why
-        )
+            then = S.CANCELLED
+        await self._move(tx, row, then, actor=BACKEND, reason=why)
         await self._call_a_person(tx, row, key="broken", why=why)
 
     async def take_rehearsal(self, tx: Transaction, result: RehearsalResult) -> None:

@@ -1,7 +1,7 @@
 """Remediations, their work, outcomes and approvals in PostgreSQL. State moves by compare-and-set only."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from zlib import crc32
 
@@ -16,10 +16,9 @@ from aegis.contracts.approvals import Approval
 from aegis.contracts.decisions import Decision
 from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.remediations import Remediation, RemediationState
+from aegis.kit.clock import SKEW
 from aegis.kit.database import lock
 
-SKEW = timedelta(seconds=5)
-"""By so little the clocks of replicas may differ."""
 CONCLUSIONS = tuple(CONCLUDABLE)
 """The kinds of work that a person orders about what was done already."""
 

@@ -23,6 +23,7 @@ from aegis.executor.journal.tables import (
     storms,
     whole_revisions,
 )
+from aegis.kit.clock import SKEW
 from aegis.kit.database import lock
 
 RECEIVED = "received"
@@ -32,8 +33,6 @@ LONGEST_ORDER = timedelta(minutes=15)
 
 _RESERVATIONS = 7_232_003
 _WHOLE_REVISIONS = 7_232_004
-_SKEW = timedelta(seconds=5)
-"""By so little the clocks of replicas may differ."""
 _WHOLE_CLUSTER = "cluster"
 _GUARDRAILS = "guardrails"
 _UNDER_WAY = (Stage.ACTING, Stage.SETTLING, Stage.UNDOING)
@@ -74,7 +73,7 @@ async def believe_clock(tx: AsyncConnection, *, now: datetime, longest_wait: tim
         row.undo_since: (now, now),
         row.well_since: (now, None),  # nobody knows what happened in the gap
     }
-    is_ahead = or_(*(column > most + _SKEW for column, (most, _) in later.items()))
+    is_ahead = or_(*(column > most + SKEW for column, (most, _) in later.items()))
     if (await tx.execute(select(row.order_id).where(is_ahead).limit(1))).first() is None:
         return
     values = {
