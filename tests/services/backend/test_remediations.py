@@ -17,6 +17,7 @@ from aegis.contracts.actions import RaiseMemory, RestartWorkload, ScaleWorkload
 from aegis.contracts.orders import Order
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.plans import RehearsalStatus
+from aegis.contracts.targets import TargetFacts
 from aegis.contracts.verifications import Judgement, Verification
 
 
@@ -304,7 +305,7 @@ async def test_a_person_who_asks_for_the_rollback_that_was_proposed_joins_it_who
     assert asked.json()["remediation_id"] == proposed
 
 
-async def an_incident(rig: Rig, **changes: Any) -> str:
+async def an_incident(rig: Rig, *, steps: bool = True, **changes: Any) -> str:
     """Let the AI Engine report a problem of shop/web, or report it anew; return the incident's id."""
     report = {
         "key": "problem-1", "reported_at": rig.clock.now().isoformat(),
@@ -312,7 +313,8 @@ async def an_incident(rig: Rig, **changes: Any) -> str:
     }  # fmt: skip
     await rig.pass_time(seconds=1)
     await rig.as_("ai-engine").post("/api/v1/incidents/reports", json=report | changes)
-    await rig.backend.step()
+    if steps:
+        await rig.backend.step()
     [incident] = (await rig.as_("ada").get("/api/v1/incidents")).json()["incidents"]
     return str(incident["id"])
 
@@ -693,6 +695,106 @@ async def test_what_policy_denies_or_time_takes_leaves_the_next_rung_to_be_tried
     await rig.rehearse()
     await rig.report(await rig.order(), Stage.EXPIRED)
     assert await rungs(rig) == {9: "denied", 7: "expired", 6: "proposed"}
+
+
+async def refused_at_rehearsal(rig: Rig, mode: str = "auto") -> None:
+    await rig.backend.step()
+    [rehearsal] = (await rig.fetch()).rehearsals
+    facts = TargetFacts(mode=mode)
+    await rig.executor.report_rehearsal(result_of(rehearsal, None, reason="a budget forbids it", facts=facts))
+
+
+async def refused_as_an_order(rig: Rig) -> None:
+    await rig.rehearse()
+    await rig.report(await rig.order(), Stage.REFUSED, reason="it changed")
+
+
+async def expired_as_an_order(rig: Rig) -> None:
+    await rig.rehearse()
+    await rig.report(await rig.order(), Stage.EXPIRED, reason="blocked by a freeze")
+
+
+async def denied_by_policy(rig: Rig) -> None:
+    await rig.put_policy(policy("{name: never, effect: deny}", name="never"))
+    await rig.rehearse()
+
+
+async def approved_by_nobody(rig: Rig) -> None:
+    await rig.put_policy(policy("{name: ask, effect: require_approval}", name="ask"))
+    await rig.rehearse()
+    await rig.pass_time(minutes=16)
+    await rig.backend.step()
+
+
+async def rehearsed_by_nobody(rig: Rig) -> None:
+    await rig.backend.step()
+    await rig.pass_time(hours=1)
+    await rig.backend.step()
+
+
+@pytest.mark.parametrize(
+    ("comes_to_nothing", "why"),
+    [
+        (refused_at_rehearsal, "refused: a budget forbids it"),
+        (refused_as_an_order, "refused: it changed"),
+        (expired_as_an_order, "expired: blocked by a freeze"),
+        (denied_by_policy, "denied: "),
+        (approved_by_nobody, "denied: nobody approved it in time"),
+        (rehearsed_by_nobody, "expired: no Executor rehearsed it in time"),
+    ],
+)
+async def test_where_nothing_is_done_and_nothing_is_left_to_try_a_person_is_called(
+    rig: Rig, comes_to_nothing: Callable[[Rig], Awaitable[None]], why: str
+) -> None:
+    incident_id = await an_incident(rig)
+    remediation_id = await rig.propose(incident_key="problem-1")
+
+    await comes_to_nothing(rig)
+
+    [told] = await rig.notifications("needs_person")
+    assert told["detail"]["why"].startswith(why)
+    assert (told["detail"]["remediation_id"], told["detail"]["incident_id"]) == (remediation_id, incident_id)
+
+
+async def test_a_person_is_called_once_for_an_incident(rig: Rig) -> None:
+    await an_incident(rig)
+    await rig.propose(incident_key="problem-1")
+    await expired_as_an_order(rig)
+
+    await rig.propose(id="pro-again", incident_key="problem-1")
+    await expired_as_an_order(rig)
+
+    assert len(await rig.notifications("needs_person")) == 1
+
+
+async def test_nobody_is_called_for_what_is_over(rig: Rig) -> None:
+    await an_incident(rig)
+    remediation_id = await rig.propose(incident_key="problem-1")
+    await rig.rehearse()
+    order = await rig.order()
+    await an_incident(rig, steps=False, resolved=True)
+
+    await rig.report(order, Stage.REFUSED, reason="it is healthy again")
+
+    assert await rig.state(remediation_id) == "refused"
+    assert await rig.notifications("needs_person") == []
+
+
+async def test_nobody_is_called_where_aegis_only_looks_on(rig: Rig) -> None:
+    await an_incident(rig)
+    await rig.propose(incident_key="problem-1")
+
+    await refused_at_rehearsal(rig, mode="observe")
+
+    assert await rig.notifications("needs_person") == []
+
+
+async def test_whoever_asked_alone_is_not_called(rig: Rig) -> None:
+    await rig.request()
+
+    await refused_at_rehearsal(rig)
+
+    assert await rig.notifications("needs_person") == []
 
 
 async def test_an_executor_that_says_nothing_is_reported_to_a_person(rig: Rig) -> None:

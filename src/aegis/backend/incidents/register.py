@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.incidents import repository
 from aegis.backend.incidents.grouping import all_resolved, merged, severity_of, title_of
-from aegis.backend.notifications.notifier import Notifier
+from aegis.backend.notifications.notifier import Notifier, of_incident
 from aegis.backend.ports import BackendPorts
 from aegis.contracts.base import TEXT_MAX
 from aegis.contracts.findings import Alert, Severity
@@ -104,7 +104,7 @@ class IncidentRegister:
     async def _call_person(self, tx: Transaction, incident: Incident, why: str) -> None:
         called = await self.notifier.notify(
             tx,
-            key=f"needs-person:{incident.id}",
+            key=of_incident(incident.id),
             kind="needs_person",
             severity=Severity.CRITICAL,
             title=incident.title,

@@ -17,6 +17,11 @@ QUEUE = "webhook"
 _OUTBOX = Outbox(notification_outbox)
 
 
+def of_incident(incident_id: str) -> str:
+    """Return the key under which a person is called for an incident: once, whoever finds that it needs one."""
+    return f"needs-person:{incident_id}"
+
+
 class Notifier:
     def __init__(self, ports: BackendPorts, registry: CollectorRegistry) -> None:
         self.ports = ports

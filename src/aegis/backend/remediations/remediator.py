@@ -18,7 +18,7 @@ from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.identity import repository as identity_repository
 from aegis.backend.identity.roles import PERSON, Principal
 from aegis.backend.incidents import repository as incident_repository
-from aegis.backend.notifications.notifier import Notifier
+from aegis.backend.notifications.notifier import Notifier, of_incident
 from aegis.backend.policy_store.store import PolicySet, PolicyStore
 from aegis.backend.ports import BackendPorts
 from aegis.backend.remediations import orders, repository
@@ -42,6 +42,7 @@ from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.plans import Plan, Rehearsal, RehearsalResult, RehearsalStatus
 from aegis.contracts.proposals import Proposal
 from aegis.contracts.remediations import RemediationState as S
+from aegis.contracts.targets import TargetFacts
 from aegis.kit.database import Transaction, notify, savepoint
 from aegis.kit.errors import ConflictError, TemporaryError
 from aegis.policy.decide import FAILURES_COUNT_FOR, FAILURES_THAT_DEMOTE, Context, decide
@@ -185,7 +186,7 @@ class Remediator:
             await repository.withdraw_work(tx, row.id, at=self.ports.clock.now())
             then = S.CANCELLED
         await self._move(tx, row, then, actor=BACKEND, reason=why)
-        await self._call_a_person(tx, row, key="broken", why=why)
+        await self._call_a_person(tx, row, about="broken", why=why)
 
     async def take_rehearsal(self, tx: Transaction, result: RehearsalResult) -> None:
         """Remember what came of a rehearsal. Answers that come twice, or too late, change nothing."""
@@ -207,6 +208,8 @@ class Remediator:
             await self._move(tx, row, S.DECIDING, actor="service:executor", detail=detail, **values)
         else:
             await self._move(tx, row, S.REFUSED, actor="service:executor", reason=result.reason, **values)
+            if facts is None or _may_act(facts):
+                await self._call_for_what_is_left(tx, row, why=f"refused: {result.reason}")
 
     async def take_outcome(self, tx: Transaction, outcome: Outcome) -> None:
         """Remember a report about an order, once, and move the remediation where the report says."""
@@ -243,8 +246,8 @@ class Remediator:
         await self._move(
             tx, row, then, actor="service:executor", reason=outcome.reason, detail=detail, expires_at=due
         )  # fmt: skip
-        if then is S.EXPIRED:
-            await self._try_next_rung(tx, row)
+        if then is S.REFUSED or (then is S.EXPIRED and not await self._try_next_rung(tx, row)):
+            await self._call_for_what_is_left(tx, row, why=f"{then.value}: {outcome.reason}")
         # Whoever took it back knows of it, and wants nothing else tried instead.
         if then is S.UNDONE and not await repository.is_taken_back(tx, row):
             await self._after_undone(tx, row, outcome)
@@ -338,13 +341,12 @@ class Remediator:
         decided = {"decision": decision.model_dump(mode="json")}
         await self._tell_decision(tx, row, plan, decision)
         reason = "; ".join(decision.reasons)
-        if plan.facts.mode in ("off", "observe"):
+        if not _may_act(plan.facts):
             then = S.OBSERVED if plan.facts.mode == "observe" else S.DENIED
             why = f"mode {plan.facts.mode}: policy would say {decision.effect.value} ({reason})"
             await self._move(tx, row, then, actor=BACKEND, reason=why, **decided)
         elif decision.effect is Effect.DENY:
-            await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, **decided)
-            await self._try_next_rung(tx, row)
+            await self._deny(tx, row, reason=reason, **decided)
         elif decision.effect is Effect.REQUIRE_APPROVAL:
             expires_at = self.ports.clock.now() + self.ports.settings.approval_lifetime
             await self._move(
@@ -353,6 +355,11 @@ class Remediator:
             await self._ask_for_approval(tx, row, plan, decision, expires_at=expires_at)
         else:
             await self._order(tx, row, plan, decision, reason=reason)
+
+    async def _deny(self, tx: Transaction, row: Any, *, reason: str, **decided: Any) -> None:
+        await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, **decided)
+        if not await self._try_next_rung(tx, row):
+            await self._call_for_what_is_left(tx, row, why=f"denied: {reason}")
 
     async def _tell_decision(self, tx: Transaction, row: Any, plan: Plan, decision: Decision) -> None:
         detail = {"effect": decision.effect.value, "rule": decision.rule, "policy": decision.policy_version}
@@ -409,7 +416,7 @@ class Remediator:
         if is_consent(given, plan_hash=plan.hash, decision=decision, now=now):
             await self._order_if_still_allowed(tx, row, plan, decision, in_force, approvals=given)
         elif row.expires_at <= now:
-            await self._move(tx, row, S.DENIED, actor=BACKEND, reason="nobody approved it in time")
+            await self._deny(tx, row, reason="nobody approved it in time")
 
     async def _standing_approvals(self, tx: Transaction, row: Any, decision: Decision) -> tuple[Approval, ...]:
         """Return what those have said who could say it now: a yes does not outlive the right to give it."""
@@ -439,8 +446,7 @@ class Remediator:
         newest = decide(Proposal.model_validate(row.proposal), plan, in_force.policies, context)
         if newest.effect is Effect.DENY:
             reason = f"approved by {approvers}, and by now policy denies it: {'; '.join(newest.reasons)}"
-            await self._move(tx, row, S.DENIED, actor=BACKEND, reason=reason, decision=newest.model_dump(mode="json"))
-            await self._try_next_rung(tx, row)
+            await self._deny(tx, row, reason=reason, decision=newest.model_dump(mode="json"))
         elif newest.effect is Effect.REQUIRE_APPROVAL and _asks_for_more(newest, decision):
             await self._ask_anew(tx, row, plan, newest)
         else:
@@ -459,7 +465,10 @@ class Remediator:
 
     async def _give_up_on_rehearsal(self, tx: Transaction, row: Any) -> None:
         tried = f"; one that tried said: {row.reason}" if row.reason else ""
-        await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=f"no Executor rehearsed it in time{tried}")
+        why = f"no Executor rehearsed it in time{tried}"
+        await self._move(tx, row, S.EXPIRED, actor=BACKEND, reason=why)
+        if not await self._try_next_rung(tx, row):
+            await self._call_for_what_is_left(tx, row, why=f"expired: {why}")
 
     async def _cancel_what_resolved(self) -> None:
         seen_to = ""
@@ -506,7 +515,7 @@ class Remediator:
                 why = f"the order to {item.kind} it expired at {item.expires_at.isoformat()}, and no Executor answered"
                 detail = {"order_id": item.id, "reason": why}
                 await self.trail.record(tx, actor=BACKEND, event="order:unheard", subject=row.id, detail=detail)
-                await self._call_a_person(tx, row, key=item.id, why=why)
+                await self._call_a_person(tx, row, about=item.id, why=why)
 
     async def _tell_that_nothing_came_of_it(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
         """A person's order speaks for itself only where the order which it concerns does not: it was not followed."""
@@ -514,7 +523,7 @@ class Remediator:
         event = f"order:{outcome.stage.value}"
         await self.trail.record(tx, actor="service:executor", event=event, subject=row.id, detail=detail)
         why = f"the order to conclude it is {outcome.stage.value}: {outcome.reason}"
-        await self._call_a_person(tx, row, key=outcome.order_id, why=why)
+        await self._call_a_person(tx, row, about=outcome.order_id, why=why)
 
     async def _after_undone(self, tx: Transaction, row: Any, outcome: Outcome) -> None:
         """Propose the ladder's next rung, or hand over to a person."""
@@ -638,17 +647,37 @@ class Remediator:
         # It may be heard, and fall silent again.
         silence = f"silence:{row.updated_at.isoformat()}"
         about = silence if outcome is None else f"{outcome.order_id}:{outcome.sequence}"
-        await self._call_a_person(tx, row, key=about, why=why, evidence=evidence)
+        await self._call_a_person(tx, row, about=about, why=why, evidence=evidence)
+
+    async def _call_for_what_is_left(self, tx: Transaction, row: Any, *, why: str) -> None:
+        """Nothing was done, and nothing else is left to try: call a person, if the trouble is still there.
+
+        Whoever asked for it alone sees what came of it.
+        """
+        incident = await incident_repository.find_survivor(tx, row.incident_key)
+        is_over = incident is not None and incident.resolved_at is not None
+        if is_over or all(one.startswith(PERSON) for one in row.requesters):
+            return
+        await self._tell_a_person(
+            tx, row, key=of_incident(incident.id if incident is not None else row.id), kind="needs_person", why=why
+        )
 
     async def _call_a_person(
-        self, tx: Transaction, row: Any, *, key: str, why: str, evidence: Sequence[str] = ()
+        self, tx: Transaction, row: Any, *, about: str, why: str, evidence: Sequence[str] = ()
+    ) -> None:
+        await self._tell_a_person(
+            tx, row, key=f"escalated:{row.id}:{about}", kind="escalated", why=why, evidence=evidence
+        )
+
+    async def _tell_a_person(
+        self, tx: Transaction, row: Any, *, key: str, kind: str, why: str, evidence: Sequence[str] = ()
     ) -> None:
         proposal = _readable(row)
         about = f"{proposal.target}: {proposal.action.kind.value}" if proposal is not None else row.id
         await self.notifier.notify(
             tx,
-            key=f"escalated:{row.id}:{key}",
-            kind="escalated",
+            key=key,
+            kind=kind,
             severity=Severity.CRITICAL,
             title=f"{about} needs a person",
             detail={
@@ -659,6 +688,11 @@ class Remediator:
                 "evidence": list(evidence),
             },
         )
+
+
+def _may_act(facts: TargetFacts) -> bool:
+    """Whether what is found good is done there; elsewhere it is only written down."""
+    return facts.mode not in ("off", "observe")
 
 
 def _readable(row: Any) -> Proposal | None:
