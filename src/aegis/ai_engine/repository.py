@@ -48,7 +48,7 @@ class Repository:
 
     async def recent_incidents(self, *, since: datetime) -> Sequence[StoredIncident]:
         query = select(tables.incidents.c.key, tables.incidents.c.body).where(tables.incidents.c.written_at >= since)
-        async with self._database.transaction() as tx:
+        async with self._database.reading() as tx:
             return [StoredIncident(row.key, row.body) for row in (await tx.execute(query)).all()]
 
     async def deliver(self, backend: Backend) -> int:
@@ -66,7 +66,7 @@ class Repository:
         return await self._outbox.flush(self._database, {_QUEUE: send})
 
     async def undelivered(self) -> Undelivered:
-        async with self._database.transaction() as tx:
+        async with self._database.reading() as tx:
             return await self._outbox.undelivered(tx)
 
     async def learn(self, backend: Backend, *, after: str) -> tuple[Sequence[Conclusion], str]:
@@ -75,7 +75,7 @@ class Repository:
             return [], after
         ids = {one.remediation_id for one in outcomes}
         query = select(tables.proposals.c.id, tables.proposals.c.remediation_id)
-        async with self._database.transaction() as tx:
+        async with self._database.reading() as tx:
             rows = (await tx.execute(query.where(tables.proposals.c.remediation_id.in_(ids)))).all()
         proposal_of = {row.remediation_id: row.id for row in rows}
         known = (one for one in outcomes if one.remediation_id in proposal_of)
@@ -86,7 +86,7 @@ class Repository:
             await _upsert(tx, tables.snapshots, ("name", name), zlib.compress(body, 1), at=at)
 
     async def snapshot(self, name: str) -> bytes | None:
-        async with self._database.transaction() as tx:
+        async with self._database.reading() as tx:
             found = (
                 await tx.execute(select(tables.snapshots.c.body).where(tables.snapshots.c.name == name))
             ).scalar_one_or_none()

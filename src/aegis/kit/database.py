@@ -44,6 +44,7 @@ class Database:
             max_overflow=pool_size,
             pool_timeout=10,
         )
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
         event.listen(self._engine.sync_engine, "checkin", _note_use)
         event.listen(self._engine.sync_engine, "checkout", _ask_whether_it_lives)
         self._notices: dict[str, asyncio.Event] = {}
@@ -56,9 +57,16 @@ class Database:
             async with self._engine.begin() as connection:
                 yield connection
 
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection to ask one thing on: what needs no transaction takes a third of the round trips."""
+        with _translated():
+            async with self._reading.connect() as connection:
+                yield connection
+
     async def is_there(self) -> bool:
         try:
-            async with self.transaction() as tx:
+            async with self.reading() as tx:
                 await tx.execute(text("SELECT 1"))
         except TemporaryError:
             return False

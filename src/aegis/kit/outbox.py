@@ -89,7 +89,7 @@ class Outbox:
         A queue stops at the first message that cannot be delivered now. One that the receiver refuses for good
         (`InvalidError`, `ConflictError`) is kept with the refusal, out of the way.
         """
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             found = select(self._table.c.queue).where(self._table.c.refused.is_(None)).distinct()
             waiting = set((await tx.execute(found)).scalars())
         return sum(

@@ -54,7 +54,7 @@ def router(sealer: Sealer, witness_key: WitnessKey, *, anybody: Any, reader: Any
         newest: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
     ) -> AuditPage:
         await sealer.seal()
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             found = await repository.sealed_entries(tx, after=after, limit=limit, subject=subject, newest=newest)
         return AuditPage(entries=found)
 
@@ -78,7 +78,7 @@ def router(sealer: Sealer, witness_key: WitnessKey, *, anybody: Any, reader: Any
 
     @routes.get("/checkpoint", dependencies=[witness])
     async def checkpoint() -> Checkpoint | None:
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             return await repository.newest_checkpoint(tx, unwitnessed=True)
 
     @routes.post("/checkpoint/witness", dependencies=[witness], status_code=204)

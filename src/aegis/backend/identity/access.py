@@ -99,7 +99,7 @@ class Access:
         remembered from its start on: whatever strangers do, whoever has one of those is let in.
         """
         service = token.removeprefix(SERVICE_KEY_PREFIX).partition(".")[0]
-        async with self._ports.database.transaction() as tx:
+        async with self._ports.database.reading() as tx:
             hashes = await repository.live_key_hashes(tx, service)
         principal = Principal(actor=f"service:{service}")
         if any(KNOWN_KEYS.remembers(token, hashed) for hashed in hashes):
@@ -116,7 +116,7 @@ class Access:
         )
 
     async def _person_principal(self, token: str) -> Principal:
-        async with self._ports.database.transaction() as tx:
+        async with self._ports.database.reading() as tx:
             person = await repository.find_session(tx, token_hash(token), now=self._ports.clock.now())
         if person is None:
             raise UnauthenticatedError("the session is not known, or has ended", hint="`aegis login` starts a new one.")

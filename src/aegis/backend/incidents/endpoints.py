@@ -85,7 +85,7 @@ def router(register: IncidentRegister, access: Access) -> APIRouter:
             await trail.record(tx, actor=principal.actor, event="incident:acknowledged", subject=incident_id)
 
     async def _visible(incident_id: str, principal: Principal) -> Incident:
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             incident = await repository.find(tx, incident_id)
         if incident is None or not principal.may(Permission.READ, incident.workload.namespace):
             raise NotFoundError(f"there is no incident {incident_id}", hint="`aegis incidents list` shows them.")

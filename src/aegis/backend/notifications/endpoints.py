@@ -34,7 +34,7 @@ def router(ports: BackendPorts, access: Access) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 50,
         _: Principal = access.everywhere(Permission.READ),
     ) -> NotificationPage:
-        async with ports.database.transaction() as tx:
+        async with ports.database.reading() as tx:
             rows = await repository.page(tx, limit=limit)
         return NotificationPage(notifications=[Notification.model_validate(row) for row in rows])
 

@@ -164,7 +164,7 @@ def executor_router(remediator: Remediator, access: Access) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=500)] = 100,
         _: Principal = access.service("ai-engine"),
     ) -> OutcomePage:
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             found = await repository.outcomes_after(tx, int(after or 0), limit=limit)
         return OutcomePage(outcomes=[item for _, item in found], after=str(found[-1][0]) if found else after)
 

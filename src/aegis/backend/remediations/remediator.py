@@ -143,7 +143,7 @@ class Remediator:
 
     async def step(self) -> None:
         """Do what follows from what was remembered. What cannot be worked out keeps nothing else from its turn."""
-        async with self.ports.database.transaction() as tx:
+        async with self.ports.database.reading() as tx:
             if not await repository.is_any_open(tx):
                 return
         # First of all: nobody decides or orders anything for an incident that is over.

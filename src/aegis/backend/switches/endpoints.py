@@ -29,7 +29,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
 
     @routes.get("/pause")
     async def show(_: Principal = access.principal) -> Pause:
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             newest = await repository.newest_pause(tx)
         return newest or Pause(paused=True, reason=NEVER_RESUMED, by="service:backend", since=clock.now())
 
@@ -55,7 +55,7 @@ def router(ports: BackendPorts, access: Access, trail: AuditTrail, notifier: Not
 
     @routes.get("/storm")
     async def show_storm(principal: Principal = access.anywhere(Permission.READ)) -> Storm:
-        async with database.transaction() as tx:
+        async with database.reading() as tx:
             newest = await repository.newest_storm(tx)
         if newest is None:
             raise NotFoundError("there has been no storm", hint="`aegis status` shows how the cluster is.")

@@ -70,7 +70,7 @@ class Beginner:
 
     async def kept_plan(self, row: Any) -> KeptPlan | None:
         """Return the plan that the order names by its hash; None if we never made it, or it was altered."""
-        async with self.ports.database.transaction() as tx:
+        async with self.ports.database.reading() as tx:
             stored = await repository.find_plan(tx, row.plan_hash)
         if stored is None:
             return None

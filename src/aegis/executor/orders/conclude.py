@@ -37,7 +37,7 @@ class Concluder:
     async def conclude(self, row: Any, plan: KeptPlan | None) -> None:
         """Follow a person's order, whose journal row this is; `plan` is that of the order which it concerns."""
         purpose = Order.model_validate_json(row.order).purpose
-        async with self.ports.database.transaction() as tx:
+        async with self.ports.database.reading() as tx:
             concerned = await repository.find(tx, row.concerns)
         if self.ports.clock.now() >= row.expires_at:
             reason = f"expired at {row.expires_at.isoformat()}: {row.reason}".rstrip(": ")
