@@ -1,6 +1,7 @@
 """The Backend, given its ports: an API to call and steps to repeat."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from fastapi import FastAPI
 from prometheus_client import CollectorRegistry, Gauge
@@ -12,7 +13,7 @@ from aegis.backend.audit.sealer import Sealer
 from aegis.backend.audit.trail import AuditTrail
 from aegis.backend.audit.witness import WitnessKey
 from aegis.backend.identity import endpoints as identity_endpoints
-from aegis.backend.identity.access import Access
+from aegis.backend.identity.access import Access, anybody, everywhere, service
 from aegis.backend.identity.bootstrap import bootstrap
 from aegis.backend.identity.refusals import Refusals
 from aegis.backend.identity.roles import Permission
@@ -27,8 +28,20 @@ from aegis.backend.remediations import endpoints as remediation_endpoints
 from aegis.backend.remediations import repository as remediation_repository
 from aegis.backend.remediations.remediator import Remediator
 from aegis.backend.switches import endpoints as switch_endpoints
+from aegis.backend.switches.endpoints import Switches
 from aegis.contracts.remediations import RemediationState
-from aegis.kit.http import PROBLEMS, add_operations, add_problem_details
+from aegis.kit.http import PROBLEMS, add_operations, add_problem_details, add_routes
+
+_ROUTERS = (
+    identity_endpoints.routes,
+    incident_endpoints.routes,
+    remediation_endpoints.services,
+    remediation_endpoints.people,
+    policy_endpoints.routes,
+    switch_endpoints.routes,
+    notification_endpoints.routes,
+    audit_endpoints.router(anybody=anybody, reader=everywhere(Permission.READ), witness=service("executor")),
+)
 
 
 @dataclass(frozen=True)
@@ -59,7 +72,6 @@ class Backend:
         self.registry = CollectorRegistry()
         notifier = Notifier(ports, self.registry)
         refusals = Refusals(ports, trail)
-        access = Access(ports, refusals)
         self._trail = trail
         self._notifier = notifier
         self._refusals = refusals
@@ -70,23 +82,18 @@ class Backend:
         self.app = FastAPI(title="Aegis Backend", version=__version__, responses=PROBLEMS)
         add_problem_details(self.app)
         add_operations(self.app, registry=self.registry, unready=self._unready)
-        for router in (
-            identity_endpoints.router(ports, access, trail),
-            incident_endpoints.router(IncidentRegister(ports, trail, notifier), access),
-            remediation_endpoints.executor_router(self.remediator, access),
-            remediation_endpoints.people_router(self.remediator, access),
-            policy_endpoints.router(self._policies, access),
-            switch_endpoints.router(ports, access, trail, notifier),
-            notification_endpoints.router(ports, access),
-            audit_endpoints.router(
-                self._sealer,
-                WitnessKey(trail, ports.settings.witness_public_key),
-                anybody=access.principal,
-                reader=access.everywhere(Permission.READ),
-                witness=access.service("executor"),
-            ),
-        ):
-            self.app.include_router(router)
+        parts: dict[type[Any], object] = {
+            Access: Access(ports, refusals),
+            AuditTrail: trail,
+            IncidentRegister: IncidentRegister(ports, trail, notifier),
+            Notifier: notifier,
+            PolicyStore: self._policies,
+            Remediator: self.remediator,
+            Sealer: self._sealer,
+            Switches: Switches(ports, trail, notifier),
+            WitnessKey: WitnessKey(trail, ports.settings.witness_public_key),
+        }
+        add_routes(self.app, _ROUTERS, parts)
 
     async def prepare(self) -> None:
         """Make known what the settings name, and give a new installation its policies."""

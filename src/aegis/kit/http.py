@@ -4,12 +4,12 @@ import json
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import httpx
-from fastapi import FastAPI, Request, Response
+from fastapi import APIRouter, Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 from starlette.exceptions import HTTPException
@@ -79,6 +79,25 @@ _BY_STATUS: dict[int, type[AegisError]] = {
 def this_process() -> list[tuple[str, str]]:
     """Return the headers that a server of ours sends with every answer."""
     return [(PROCESS_HEADER, str(os.getpid()))]
+
+
+def part(kind: type[Any]) -> Any:
+    """Return a dependency: what the app that answers was given of this kind.
+
+    So operations are made once, and not for every app: that takes as long as all else of a service's start.
+    """
+
+    async def given(request: Request) -> Any:
+        return request.app.state.parts[kind]
+
+    return Depends(given)
+
+
+def add_routes(app: FastAPI, routers: Iterable[APIRouter], parts: Mapping[type[Any], object]) -> None:
+    """Let an app answer as these routers do, with its own parts. Unlike `include_router`, this makes nothing anew."""
+    app.state.parts = parts
+    for router in routers:
+        app.router.routes.extend(router.routes)
 
 
 def add_problem_details(app: FastAPI) -> None:

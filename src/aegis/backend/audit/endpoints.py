@@ -12,6 +12,7 @@ from aegis.backend.audit.sealer import Sealer
 from aegis.backend.audit.witness import WitnessKey
 from aegis.contracts.audit import AuditEntry, Checkpoint, Head, checkpoint_bytes
 from aegis.kit.errors import InvalidError
+from aegis.kit.http import PROBLEMS, part
 from aegis.kit.signing import PublicKey
 
 PAGE = 1000
@@ -41,49 +42,53 @@ class Keys(BaseModel):
     """The Executor's, as this Backend knows it; compare it with what the Executor says."""
 
 
-def router(sealer: Sealer, witness_key: WitnessKey, *, anybody: Any, reader: Any, witness: Any) -> APIRouter:
+Here = Annotated[Sealer, part(Sealer)]
+Witness = Annotated[WitnessKey, part(WitnessKey)]
+
+
+def router(*, anybody: Any, reader: Any, witness: Any) -> APIRouter:
     """Return the routes; `anybody`, `reader` and `witness` are the dependencies that say who may call them."""
-    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"])
-    database = sealer.database
+    routes = APIRouter(prefix="/api/v1/audit", tags=["audit"], responses=PROBLEMS)
 
     @routes.get("/entries", dependencies=[reader])
     async def entries(
+        sealer: Here,
         after: Annotated[int, Query(ge=0, le=SEQUENCE_MAX)] = 0,
         limit: Annotated[int, Query(ge=1, le=PAGE)] = 100,
         subject: str | None = None,
         newest: bool = False,  # noqa: FBT001, FBT002 (a query parameter)
     ) -> AuditPage:
         await sealer.seal()
-        async with database.reading() as tx:
+        async with sealer.database.reading() as tx:
             found = await repository.sealed_entries(tx, after=after, limit=limit, subject=subject, newest=newest)
         return AuditPage(entries=found)
 
     @routes.get("/export", dependencies=[reader], response_class=StreamingResponse)
-    async def export() -> StreamingResponse:
+    async def export(sealer: Here) -> StreamingResponse:
         signed = await sealer.seal_everything()
         return StreamingResponse(_export_lines(sealer, until=signed.sequence), media_type="application/x-ndjson")
 
     @routes.get("/key", dependencies=[anybody])
-    async def key() -> Keys:
+    async def key(sealer: Here, witness_key: Witness) -> Keys:
         """Return the public keys that the trail is verified with."""
-        async with database.transaction() as tx:
+        async with sealer.database.transaction() as tx:
             known = await witness_key.known(tx)
         return Keys(key_id=sealer.key.id, public_key=sealer.key.public.to_text(), witness_public_key=known)
 
     @routes.get("/head", dependencies=[anybody])
-    async def head() -> Head | None:
+    async def head(sealer: Here) -> Head | None:
         """Return the newest sealed entry: `aegis audit verify --expect` proves with it that nothing was cut off."""
-        async with database.transaction() as tx:
+        async with sealer.database.transaction() as tx:
             return await repository.head(tx)
 
     @routes.get("/checkpoint", dependencies=[witness])
-    async def checkpoint() -> Checkpoint | None:
-        async with database.reading() as tx:
+    async def checkpoint(sealer: Here) -> Checkpoint | None:
+        async with sealer.database.reading() as tx:
             return await repository.newest_checkpoint(tx, unwitnessed=True)
 
     @routes.post("/checkpoint/witness", dependencies=[witness], status_code=204)
-    async def countersign(given: Countersignature) -> None:
-        async with database.transaction() as tx:
+    async def countersign(sealer: Here, witness_key: Witness, given: Countersignature) -> None:
+        async with sealer.database.transaction() as tx:
             newest = await repository.newest_checkpoint(tx, unwitnessed=True)
             if newest is None or newest.sequence != given.sequence:
                 return

@@ -11,6 +11,7 @@ from aegis.backend.identity.refusals import Refusals
 from aegis.backend.identity.roles import Permission, Principal
 from aegis.backend.ports import BackendPorts
 from aegis.kit.errors import ForbiddenError, TooManyError, UnauthenticatedError
+from aegis.kit.http import part
 from aegis.kit.tokens import bearer_token, token_hash
 
 SERVICE_KEY_PREFIX = "aegis-service."
@@ -20,57 +21,11 @@ TRIES_PER_WINDOW = 10
 
 
 class Access:
-    """Says who sends a request. The API's dependencies are its methods."""
+    """Says who sends a request."""
 
     def __init__(self, ports: BackendPorts, refusals: Refusals) -> None:
-        self._ports = ports
+        self.ports = ports
         self._refusals = refusals
-        self.principal: Any = Depends(self._principal)
-
-    def service(self, *names: str) -> Any:
-        """Return a dependency that only these services pass."""
-
-        async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
-            if not (principal.is_service and principal.name in names):
-                raise ForbiddenError(
-                    f"{principal.actor} may not call this; it is for {' and '.join(names)}",
-                    hint="Each service has its own key in AEGIS_SERVICE_KEYS; people use `aegis`.",
-                )
-            return principal
-
-        return Depends(check)
-
-    def person(self) -> Any:
-        """Return a dependency that only people pass."""
-
-        async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
-            if principal.is_service:
-                raise ForbiddenError(
-                    f"{principal.actor} is a service, and this is for people",
-                    hint="`aegis login` gets a person's token.",
-                )
-            return principal
-
-        return Depends(check)
-
-    def anywhere(self, permission: Permission) -> Any:
-        """Return a dependency that whoever holds the permission in any namespace passes."""
-
-        async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
-            if not principal.may_anywhere(permission):
-                raise ForbiddenError(_refusal(principal, permission, None), hint=_HINT)
-            return principal
-
-        return Depends(check)
-
-    def everywhere(self, permission: Permission) -> Any:
-        """Return a dependency that only those pass who hold the permission in all namespaces."""
-
-        async def check(principal: Annotated[Principal, Depends(self._principal)]) -> Principal:
-            require(principal, permission, None)
-            return principal
-
-        return Depends(check)
 
     async def limit_logins(self, request: Request, name: str) -> None:
         """Raise TooManyError after ten tries a minute from one address or for one name."""
@@ -84,9 +39,10 @@ class Access:
         self._refusals.count(who, address=_address_of(request))
 
     async def _is_one_too_many(self, key: str) -> bool:
-        return await self._ports.counters.increment(key, window=WINDOW) > TRIES_PER_WINDOW
+        return await self.ports.counters.increment(key, window=WINDOW) > TRIES_PER_WINDOW
 
-    async def _principal(self, request: Request, authorization: Annotated[str, Header()] = "") -> Principal:
+    async def principal_of(self, request: Request, authorization: str) -> Principal:
+        """Return who shows this credential; UnauthenticatedError where nobody known does."""
         token = bearer_token(authorization, hint="Send `Authorization: Bearer <token>`; `aegis login` gets one.")
         if token.startswith(SERVICE_KEY_PREFIX):
             return await self._service_principal(request, token)
@@ -99,7 +55,7 @@ class Access:
         remembered from its start on: whatever strangers do, whoever has one of those is let in.
         """
         service = token.removeprefix(SERVICE_KEY_PREFIX).partition(".")[0]
-        async with self._ports.database.reading() as tx:
+        async with self.ports.database.reading() as tx:
             hashes = await repository.live_key_hashes(tx, service)
         principal = Principal(actor=f"service:{service}")
         if any(KNOWN_KEYS.remembers(token, hashed) for hashed in hashes):
@@ -116,8 +72,8 @@ class Access:
         )
 
     async def _person_principal(self, token: str) -> Principal:
-        async with self._ports.database.reading() as tx:
-            person = await repository.find_session(tx, token_hash(token), now=self._ports.clock.now())
+        async with self.ports.database.reading() as tx:
+            person = await repository.find_session(tx, token_hash(token), now=self.ports.clock.now())
         if person is None:
             raise UnauthenticatedError("the session is not known, or has ended", hint="`aegis login` starts a new one.")
         return Principal.of_person(person)
@@ -139,3 +95,67 @@ def require(principal: Principal, permission: Permission, namespace: str | None)
 def _refusal(principal: Principal, permission: Permission, namespace: str | None) -> str:
     where = f"in namespace {namespace}" if namespace is not None else "here"
     return f"{principal.actor} may not {permission.value} {where}"
+
+
+# The dependencies of the API's operations: who may call them.
+
+
+async def _principal(
+    request: Request,
+    access: Annotated[Access, part(Access)],
+    authorization: Annotated[str, Header()] = "",
+) -> Principal:
+    return await access.principal_of(request, authorization)
+
+
+anybody: Any = Depends(_principal)
+"""Whoever is known passes."""
+
+
+def service(*names: str) -> Any:
+    """Return a dependency that only these services pass."""
+
+    async def check(principal: Principal = anybody) -> Principal:
+        if not (principal.is_service and principal.name in names):
+            raise ForbiddenError(
+                f"{principal.actor} may not call this; it is for {' and '.join(names)}",
+                hint="Each service has its own key in AEGIS_SERVICE_KEYS; people use `aegis`.",
+            )
+        return principal
+
+    return Depends(check)
+
+
+def person() -> Any:
+    """Return a dependency that only people pass."""
+
+    async def check(principal: Principal = anybody) -> Principal:
+        if principal.is_service:
+            raise ForbiddenError(
+                f"{principal.actor} is a service, and this is for people",
+                hint="`aegis login` gets a person's token.",
+            )
+        return principal
+
+    return Depends(check)
+
+
+def anywhere(permission: Permission) -> Any:
+    """Return a dependency that whoever holds the permission in any namespace passes."""
+
+    async def check(principal: Principal = anybody) -> Principal:
+        if not principal.may_anywhere(permission):
+            raise ForbiddenError(_refusal(principal, permission, None), hint=_HINT)
+        return principal
+
+    return Depends(check)
+
+
+def everywhere(permission: Permission) -> Any:
+    """Return a dependency that only those pass who hold the permission in all namespaces."""
+
+    async def check(principal: Principal = anybody) -> Principal:
+        require(principal, permission, None)
+        return principal
+
+    return Depends(check)
