@@ -155,6 +155,8 @@ class Pipeline:
         opened = self.incidents.update(group(self._active, self._neighbourhood), now, uids=uids, related=self._called)
         for incident in opened:
             self._freeze_bands(incident)
+        troubled = {uids[member] for one in self.incidents.open() for member in one.members if member in uids}
+        self.history.acquit(now, troubled=troubled)
         return self._conclusions(now, freshness)
 
     def _node_ref(self, name: str) -> WorkloadRef:

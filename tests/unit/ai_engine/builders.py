@@ -157,6 +157,10 @@ class World:
         for number in range(pods):
             self.remove_pod(name, number, revision=revision)
 
+    def scale(self, name: str, revision: int, *, replicas: int) -> None:
+        """Give a revision so many pods, all of them ready."""
+        self._replica_set(name, revision, replicas=replicas, ready=replicas)
+
     def pod(self, name: str, number: int, *, revision: int = 1, ready: bool = True, node: str = "n1",
             restarts: int = 0, waiting: str = "", message: str = "", ended: Mapping[str, Any] | None = None,
             phase: str = "Running", conditions: Sequence[Any] = (), since: datetime | None = None,

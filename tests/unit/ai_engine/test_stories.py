@@ -279,6 +279,61 @@ def test_what_was_rolled_back_is_never_gone_back_to(world: World) -> None:
     ]
 
 
+def finish_rollout(world: World, name: str, revision: int) -> None:
+    """Let all pods be of the new revision, and ready."""
+    world.retire(name, revision - 1)
+    for number in range(2):
+        world.pod(name, number, revision=revision)
+    world.scale(name, revision, replicas=2)
+
+
+def test_a_revision_that_got_well_by_itself_may_be_gone_back_to(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    finish_rollout(world, "web", 2)
+    world.run(7200)
+
+    world.roll_out("web", 3)
+    world.crash("web", 0, revision=3)
+
+    assert [one.action for one in world.proposals] == [
+        RollbackRollout(to_revision=1, blamed_template="h2"), RollbackRollout(to_revision=2, blamed_template="h3")
+    ]  # fmt: skip
+
+
+def test_a_bad_revision_that_looks_well_for_a_moment_is_not_gone_back_to(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    finish_rollout(world, "web", 2)
+    world.run(300)
+
+    world.roll_out("web", 3)
+    world.crash("web", 0, revision=3)
+
+    assert [one.action for one in world.proposals] == [
+        RollbackRollout(to_revision=1, blamed_template=blamed) for blamed in ("h2", "h3")
+    ]
+
+
+def test_a_revision_that_failed_requests_until_just_now_is_not_gone_back_to(world: World) -> None:
+    world.show(REVISION_ERROR_RATIO, "web", 0.001, revision="h1")
+    world.run(60)
+    world.roll_out("web", 2)
+    finish_rollout(world, "web", 2)
+    for share in (0.3, 0.0):
+        world.show(REVISION_ERROR_RATIO, "web", share, revision="h2")
+        world.show(ERROR_RATIO, "web", share)
+        world.run(900 if share else 240)
+    assert world.last.resolved
+
+    world.roll_out("web", 3)
+    world.crash("web", 0, revision=3)
+
+    assert [one.action for one in world.proposals] == [
+        RollbackRollout(to_revision=1, blamed_template=blamed) for blamed in ("h2", "h3")
+    ]
+
+
 # -- dependencies
 
 

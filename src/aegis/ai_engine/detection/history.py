@@ -1,7 +1,7 @@
 """What happened to workloads lately: the part of the truth that objects as they are now no longer show."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,6 +25,8 @@ KEEP = timedelta(minutes=30)
 DEATHS_MAX = 200
 # A revision counts as having been healthy once all its pods were ready together for this long.
 PROVEN = timedelta(seconds=15)
+# A crash loop pauses for five minutes at most: what has been whole for twice as long, without trouble, is not bad.
+ACQUITTED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +85,9 @@ class Past:
     whole_since: dict[str, datetime] = field(default_factory=dict)
     """Since when all pods of a revision have been ready, as far as was seen; of those whose pods are."""
     condemned: set[str] = field(default_factory=set)
-    """Revisions that were found to be bad: never to be gone back to."""
+    """Revisions that were found to be bad: not to be gone back to, unless they prove to be well after all."""
+    troubled_at: datetime | None = None
+    """When it was last part of an incident."""
     newest: str | None = None
 
 
@@ -165,6 +169,14 @@ class History:
 
     def condemn(self, workload: WorkloadView, revision: str) -> None:
         self._past(workload.uid).condemned.add(revision)
+
+    def acquit(self, now: datetime, *, troubled: Collection[str]) -> None:
+        """Clear revisions that got well by themselves; `troubled` are UIDs of workloads that are in trouble now."""
+        for uid, past in self._pasts.items():
+            if uid in troubled:
+                past.troubled_at = now
+            elif past.condemned and (past.troubled_at is None or now - past.troubled_at >= ACQUITTED_AFTER):
+                past.condemned -= {one for one, since in past.whole_since.items() if now - since >= ACQUITTED_AFTER}
 
     # -- what is learned from changes
 
