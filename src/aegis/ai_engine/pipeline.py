@@ -357,6 +357,7 @@ class Pipeline:
         return {
             "board": self.board.to_plain(),
             "history": self.history.to_plain(),
+            "services": self.history.services_to_plain(),
             "failed": {one: at.isoformat() for one, at in self._failed.items()},
             "acted": sorted(self._acted),
             "concluded": [*self._concluded][-CONCLUDED_MAX:],
@@ -365,6 +366,7 @@ class Pipeline:
     def restore(self, plain: Mapping[str, Any]) -> None:
         self.board.restore(plain["board"])
         self.history.restore(plain["history"])
+        self.history.restore_services(plain.get("services", ()))  # an older version kept none
         self._failed.update({one: datetime.fromisoformat(at) for one, at in plain["failed"].items()})
         self._acted.update(plain["acted"])
         self._concluded.update(dict.fromkeys(plain["concluded"]))

@@ -1,12 +1,15 @@
 """Kubernetes objects and small worlds; every field has a default, so a test names only what matters to it."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import orjson
+
+from aegis.ai_engine.correlation.incidents import to_bytes
 from aegis.ai_engine.pipeline import Freshness, Pipeline
-from aegis.ai_engine.ports import Conclusions, ObjectChange, Sample, labels_of
+from aegis.ai_engine.ports import Conclusions, ObjectChange, Sample, StoredIncident, labels_of
 from aegis.ai_engine.sources.kubernetes import PATHS
 from aegis.catalogue.signals import Signal
 from aegis.contracts.incidents import IncidentReport
@@ -51,11 +54,20 @@ def template(*, memory: str = "128Mi", cpu: str = "500m", image: str = "web:1", 
     return {"metadata": {"labels": dict(labels or {})}, "spec": {"containers": [container]}}
 
 
+def as_listed(changes: Iterable[ObjectChange]) -> list[ObjectChange]:
+    order = {resource: number for number, resource in enumerate(PATHS)}
+    return sorted(changes, key=lambda one: order[one.resource])
+
+
+def new_pipeline() -> Pipeline:
+    return Pipeline(cluster_id=CLUSTER, metrics_interval=timedelta(seconds=15))
+
+
 class World:
     """A cluster that a test changes by hand, a pipeline that watches it, and a clock that a test moves."""
 
     def __init__(self, *, metrics: bool = True) -> None:
-        self.pipeline = Pipeline(cluster_id=CLUSTER, metrics_interval=timedelta(seconds=15))
+        self.pipeline = new_pipeline()
         self.now = START
         self.reports: list[IncidentReport] = []
         self.proposals: list[Proposal] = []
@@ -68,11 +80,15 @@ class World:
         self._column_at = START
         self._serial = 0
         self._listing: list[ObjectChange] | None = None
+        self._objects: dict[tuple[str, str], Mapping[str, Any]] = {}
 
     # -- objects
 
     def put(self, resource: str, object: Mapping[str, Any], *, deleted: bool = False) -> None:
         change = ObjectChange(resource, object, self.now, deleted)
+        self._objects.pop((resource, object["metadata"]["name"]), None)
+        if not deleted:
+            self._objects[resource, object["metadata"]["name"]] = object
         if self._listing is not None:
             self._listing.append(change)
         else:
@@ -84,8 +100,21 @@ class World:
         self._listing = changes = []
         yield
         self._listing = None
-        order = {resource: number for number, resource in enumerate(PATHS)}
-        self.pipeline.apply(sorted(reversed(changes) if newest_first else changes, key=lambda one: order[one.resource]))
+        self.pipeline.apply(as_listed(reversed(changes) if newest_first else changes))
+
+    def relist(self) -> None:
+        """Show all objects anew, as they are now."""
+        changes = [ObjectChange(resource, one, self.now) for (resource, _), one in self._objects.items()]
+        self.pipeline.apply(as_listed(changes))
+
+    def restart(self, *forgotten: str) -> None:
+        """Let a new process go on with what the old one had written down; all but what an older version kept not."""
+        kept = {name: part for name, part in self.pipeline.to_plain().items() if name not in forgotten}
+        incidents = [StoredIncident(one.key, to_bytes(one)) for one in self.pipeline.incidents.all()]
+        self.pipeline = new_pipeline()
+        self.pipeline.restore(orjson.loads(orjson.dumps(kept)))
+        self.pipeline.adopt(incidents)
+        self.relist()
 
     def deploy(self, name: str, *, replicas: int = 2, revision: int = 1, ready: bool = True, **spec: Any) -> str:
         """Put a Deployment with one revision's pods; return the revision's hash."""

@@ -355,6 +355,30 @@ def test_an_outage_of_something_needed_names_it_and_touches_nobody(world: World)
     assert "store" in world.last.needs_person
 
 
+def test_an_outage_goes_on_while_the_one_that_watches_is_restarted(world: World) -> None:
+    selector = {"metadata": meta("web", created=world.now, uid="svc-web"), "spec": {"selector": {"app": "wbe"}}}
+    world.put("services", selector)
+    world.endpoints("web", 0)
+    world.run(60)
+
+    world.restart()
+    world.run(300)
+
+    [incident] = world.pipeline.incidents.all()
+    assert incident.is_open
+    assert not any(one.resolved for one in world.reports)
+    world.endpoints("web", 2)
+    world.run(300)
+    assert world.last.resolved
+
+
+def test_what_an_older_version_wrote_down_can_be_read(world: World) -> None:
+    world.restart("services")
+    world.run(60)
+
+    assert world.reports == []
+
+
 def test_a_rollout_that_was_just_there_is_no_scapegoat_for_an_outage(world: World) -> None:
     world.roll_out("cart", 2, surge=2, ready=True)
     world.run(30)

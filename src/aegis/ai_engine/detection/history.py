@@ -1,7 +1,7 @@
 """What happened to workloads lately: the part of the truth that objects as they are now no longer show."""
 
 from collections import deque
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -363,6 +363,26 @@ class History:
             past.newest = kept["newest"]
             past.condemned.update(kept["condemned"])
             past.deaths.extend(_death_of(one) for one in kept["deaths"])
+
+    def services_to_plain(self) -> list[dict[str, Any]]:
+        return [
+            {
+                "service": key,
+                "served": served.timestamp(),
+                "unserved_since": since.timestamp() if (since := self._unserved_since.get(key)) is not None else None,
+                "behind": self._behind.get(key),
+            }
+            for key, served in self._served.items()
+        ]
+
+    def restore_services(self, plain: Iterable[Mapping[str, Any]]) -> None:
+        for one in plain:
+            key = (one["service"][0], one["service"][1])
+            self._served[key] = _moment(one["served"])
+            if one["unserved_since"] is not None:
+                self._unserved_since[key] = _moment(one["unserved_since"])
+            if one["behind"] is not None:
+                self._behind[key] = one["behind"]
 
 
 def _plain_death(death: Death) -> dict[str, Any]:
