@@ -388,6 +388,46 @@ def test_a_rollout_that_was_just_there_is_no_scapegoat_for_an_outage(world: Worl
     assert world.proposals == []
 
 
+def test_a_part_that_was_scaled_to_nothing_after_a_rollout_is_no_reason_to_take_it_back(world: World) -> None:
+    world.roll_out("cart", 2)
+    finish_rollout(world, "cart", 2)
+    world.run(30)
+    world.deploy("store", replicas=0)
+    world.crash("cart", 0, revision=2, times=60)
+
+    assert world.subject == "shop/Deployment/store"
+    assert world.proposals == []
+
+
+@pytest.mark.parametrize("is_known_from_before", [True, False])
+def test_a_part_that_has_long_been_scaled_to_nothing_is_no_excuse_for_a_new_revision(
+    world: World, *, is_known_from_before: bool
+) -> None:
+    world.deploy("lab", replicas=2 if is_known_from_before else 0)
+    world.deploy("web", env={"UPSTREAM": "http://cart:8080", "EXPERIMENT": "http://lab:8080"})
+    world.run(60)
+    world.deploy("lab", replicas=0)
+    world.run(1800)
+
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert (world.cause, world.subject) == ("bad_revision", "shop/Deployment/web")
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
+def test_a_part_that_has_long_been_scaled_to_nothing_is_not_named_for_what_begins_now(world: World) -> None:
+    world.deploy("lab", replicas=0)
+    world.deploy("web", env={"UPSTREAM": "http://cart:8080", "EXPERIMENT": "http://lab:8080"})
+    world.run(1800)
+
+    for signal, value in ((REQUEST_RATE, 60.0), (CPU_USAGE, 0.95), (LATENCY, 1.0), (ERROR_RATIO, 0.3)):
+        world.show(signal, "web", value)
+    world.run(90)
+
+    assert (world.cause, world.subject) == ("traffic_saturation", "shop/Deployment/web")
+
+
 def test_all_who_suffer_from_one_outage_are_one_incident(world: World) -> None:
     store_is_gone(world)
 

@@ -59,9 +59,14 @@ class Case:
         """Return the pods that are meant to work: neither finished nor ending."""
         return [one for one in self.inventory.pods_of(workload) if not one.is_ending and not one.is_finished]
 
-    def is_unserved(self, workload: WorkloadView) -> bool:
-        """Whether a Service in front of it once had ready endpoints and has none now."""
-        return any(self.history.unserved_since(service) for service in self.inventory.services_of(workload))
+    def down_since(self, workload: WorkloadView) -> datetime | None:
+        """Return since when it was seen that a Service in front of it is not served any more, or it has no pods."""
+        unserved = [self.history.unserved_since(service) for service in self.inventory.services_of(workload)]
+        found = [since for since in unserved if since is not None]
+        if found or workload.replicas > 0:
+            return max(found, default=None)
+        scaled = [one.at for one in self.history.past_of(workload).scalings if one.after == 0]
+        return max(scaled, default=self.history.began_at)
 
     # -- signals
 

@@ -1,9 +1,9 @@
 """Is it something that it needs? Then restarting, scaling or rolling it back would not help."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from aegis.ai_engine.correlation.grouping import is_effect
+from aegis.ai_engine.correlation.grouping import TOGETHER, is_effect
 from aegis.ai_engine.diagnosis.case import Case, hypothesis
 from aegis.ai_engine.diagnosis.load import more_traffic
 from aegis.ai_engine.sources.views import WorkloadView
@@ -83,13 +83,20 @@ def _may_wait_for(case: Case, waiting: WorkloadRef, slow: WorkloadRef) -> bool:
 
 
 def broken(case: Case, ref: WorkloadRef) -> str | None:
-    """Return what is wrong with a workload itself; None if it seems well."""
+    """Return what is wrong with a workload itself; None if it seems well, or was down long before the incident."""
     view, own = case.view(ref), _own(case, ref)
-    if view is not None and (view.replicas == 0 or case.is_unserved(view)):
+    since = case.down_since(view) if view is not None else None
+    if since is not None and since >= case.opened_at - TOGETHER:
         return "has no ready endpoint"
-    if view is not None and view.replicas > 0 and view.ready == 0:
+    if since is None and view is not None and view.ready == 0:
         return "has no ready pod"
     return f"is broken itself ({own[0].summary})" if own else None
+
+
+def broke_at(case: Case, ref: WorkloadRef) -> datetime:
+    view = case.view(ref)
+    since = case.down_since(view) if view is not None else None
+    return since if since is not None else case.onset(ref)
 
 
 def _own(case: Case, ref: WorkloadRef) -> list[Finding]:

@@ -114,7 +114,7 @@ def _came_with_a_rollout(case: Case, one: Hypothesis, needed: WorkloadRef) -> bo
     return (
         one.cause is CauseKind.BAD_REVISION
         and rollout is not None
-        and case.onset(needed) < rollout.at - dependencies.SLACK
+        and dependencies.broke_at(case, needed) < rollout.at - dependencies.SLACK
     )
 
 
