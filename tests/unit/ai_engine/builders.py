@@ -244,13 +244,34 @@ class World:
         metadata = meta(f"{name}-x", created=self.now, labels={"kubernetes.io/service-name": name})
         self.put("endpointslices", {"metadata": metadata, "endpoints": targets})
 
-    def event(self, about: str, reason: str, message: str = "", *, first: datetime | None = None) -> None:
+    def evicted(self, name: str, number: int, *, at: datetime, told_by: str = "condition", revision: int = 1) -> None:
+        """Put a pod that was evicted then, and was born a day before that."""
+        born = at - timedelta(days=1)
+        ended = {"reason": "Error", "exitCode": 137, "startedAt": stamp(born), "finishedAt": stamp(at)}
+        condition = {"type": "DisruptionTarget", "status": "True", "lastTransitionTime": stamp(at)}
+        self.put("pods", {
+            "metadata": meta(
+                f"{name}-h{revision}-{number}", created=born,
+                owner={"kind": "ReplicaSet", "name": f"{name}-h{revision}", "uid": f"uid-{name}-h{revision}"},
+                labels={"app": name, "pod-template-hash": f"h{revision}"},
+            ),
+            "spec": {"nodeName": "n1"},
+            "status": {
+                "phase": "Failed", "reason": "Evicted", "message": "The node was low on resource: memory.",
+                "conditions": [condition] if told_by == "condition" else [],
+                "containerStatuses": [{"name": "app", "restartCount": 0, "state": {"terminated": ended}}]
+                if told_by == "container" else [],
+            },
+        })  # fmt: skip
+
+    def event(self, about: str, reason: str, message: str = "", *, first: datetime | None = None,
+              last: datetime | None = None) -> None:  # fmt: skip
         self._serial += 1
         self.put("events", {
             "metadata": meta(f"event-{self._serial}", created=self.now),
             "involvedObject": {"kind": "Pod", "name": about, "uid": f"uid-{about}", "namespace": SHOP},
             "reason": reason, "message": message, "type": "Warning",
-            "firstTimestamp": stamp(first or self.now), "lastTimestamp": stamp(self.now), "count": 1,
+            "firstTimestamp": stamp(first or self.now), "lastTimestamp": stamp(last or self.now), "count": 1,
         })  # fmt: skip
 
     def node(self, name: str, *, ready: bool = True) -> None:

@@ -100,6 +100,14 @@ def test_what_was_begun_for_an_incident_goes_on_in_the_one_it_is_merged_into(wor
     assert len(world.proposals) == 2
 
 
+def test_an_old_evicted_pod_that_nobody_removed_is_no_reason_to_keep_a_bad_revision(world: World) -> None:
+    world.evicted("web", 9, at=world.now - timedelta(days=2))
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
+
+
 def test_a_first_revision_has_nothing_to_go_back_to() -> None:
     world = World()
     world.deploy("web", ready=False)

@@ -221,6 +221,47 @@ def test_an_evicted_pod_counts_even_if_it_ended_well(world: World) -> None:
     assert seen(world)["Evicted"].count == 1
 
 
+@pytest.mark.parametrize("told_by", ["condition", "container", "nothing"])
+def test_a_pod_that_was_evicted_days_ago_and_still_lies_there_is_no_symptom(world: World, told_by: str) -> None:
+    world.evicted("web", 9, at=world.now - timedelta(days=2), told_by=told_by)
+
+    assert seen(world) == {}
+
+
+@pytest.mark.parametrize("told_by", ["condition", "container"])
+def test_a_pod_that_was_evicted_shortly_before_it_was_first_seen_counts_from_then_on(
+    world: World, told_by: str
+) -> None:
+    world.evicted("web", 9, at=world.now - timedelta(minutes=2), told_by=told_by)
+
+    assert seen(world)["Evicted"].started_at == world.now - timedelta(minutes=2)
+    world.run(240)
+    assert seen(world) == {}
+
+
+def test_an_eviction_is_forgotten_however_often_its_pod_is_listed(world: World) -> None:
+    world.evicted("web", 9, at=world.now)
+    world.run(3600)
+
+    world.relist()
+
+    assert seen(world) == {}
+
+
+def test_an_eviction_that_only_an_old_event_tells_of_is_no_symptom(world: World) -> None:
+    world.event(world.pod("web", 0), "Evicted", "out of memory", last=world.now - timedelta(minutes=50))
+
+    assert seen(world) == {}
+
+
+def test_a_pod_that_was_seen_alive_was_evicted_when_that_was_seen(world: World) -> None:
+    world.pod("web", 9)
+
+    world.evicted("web", 9, at=world.now, told_by="nothing")
+
+    assert seen(world)["Evicted"].started_at == world.now
+
+
 def test_a_node_that_does_not_answer_is_a_symptom_after_ten_seconds(world: World) -> None:
     world.node("n1", ready=False)
     before = seen(world)

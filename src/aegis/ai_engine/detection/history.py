@@ -21,6 +21,7 @@ from aegis.ai_engine.sources.views import (
     WorkloadView,
 )
 
+EVICTED = "Evicted"
 KEEP = timedelta(minutes=30)
 DEATHS_MAX = 200
 # A revision counts as having been healthy once all its pods were ready together for this long.
@@ -109,7 +110,7 @@ class History:
         self.began_at = self.began_at or at
         match after or before:
             case PodView() as pod:
-                self._note_pod(pod, gone=after is None, inventory=inventory, at=at)
+                self._note_pod(before, pod, gone=after is None, inventory=inventory, at=at)
             case RevisionView() as revision:
                 self._note_revision(revision, gone=after is None, inventory=inventory, at=at)
             case WorkloadView() as workload:
@@ -183,13 +184,14 @@ class History:
     def _past(self, uid: str) -> Past:
         return self._pasts.setdefault(uid, Past())
 
-    def _note_pod(self, pod: PodView, *, gone: bool, inventory: Inventory, at: datetime) -> None:
+    def _note_pod(self, before: View | None, pod: PodView, *, gone: bool, inventory: Inventory, at: datetime) -> None:
         workload = inventory.workload_of(pod)
         if workload is not None and not pod.is_ending:
             for container in pod.containers:
                 self._note_deaths(pod, container, self._past(workload.uid))
-            if pod.reason == "Evicted":
-                self._note_eviction(pod, pod.message, self._past(workload.uid), at=at)
+            if pod.reason == EVICTED:
+                evicted_at = _evicted_at(before, pod, at)
+                self._note_eviction(pod, pod.message, self._past(workload.uid), evicted_at=evicted_at, at=at)
         for container in pod.containers:
             self._note_waiting(pod, container, gone=gone, at=at)
         if gone:
@@ -231,9 +233,11 @@ class History:
             if one.pod_uid == pod.uid and not one.by_probe and self._was_killed(pod.uid, one.started_at, one.at):
                 deaths[number] = replace(one, by_probe=True)  # type: ignore[index]
 
-    def _note_eviction(self, pod: PodView, message: str, past: Past, *, at: datetime) -> None:
-        if all(one.pod_name != pod.name for one in past.evictions):
-            past.evictions.append(Eviction(pod.name, pod.revision, message, at))
+    def _note_eviction(self, pod: PodView, message: str, past: Past, *, evicted_at: datetime, at: datetime) -> None:
+        if at - evicted_at > KEEP or any(one.pod_name == pod.name for one in past.evictions):
+            return
+        evictions = [*past.evictions, Eviction(pod.name, pod.revision, message, evicted_at)]
+        past.evictions = deque(sorted(evictions, key=lambda one: one.at), maxlen=DEATHS_MAX)
 
     def _note_event(self, event: EventView, *, inventory: Inventory, at: datetime) -> None:
         pod = inventory.pods.get(event.about_uid)
@@ -243,8 +247,8 @@ class History:
             self._killings.setdefault(pod.uid, deque(maxlen=20)).append(event.last_at)
             self._explain_deaths(pod, inventory)
         workload = inventory.workload_of(pod)
-        if event.reason == "Evicted" and workload is not None:
-            self._note_eviction(pod, event.message, self._past(workload.uid), at=at)
+        if event.reason == EVICTED and workload is not None:
+            self._note_eviction(pod, event.message, self._past(workload.uid), evicted_at=event.last_at, at=at)
 
     def _note_revision(self, revision: RevisionView, *, gone: bool, inventory: Inventory, at: datetime) -> None:
         workload = inventory.workloads.get(revision.owner.uid) if revision.owner is not None else None
@@ -383,6 +387,14 @@ class History:
                 self._unserved_since[key] = _moment(one["unserved_since"])
             if one["behind"] is not None:
                 self._behind[key] = one["behind"]
+
+
+def _evicted_at(before: View | None, pod: PodView, at: datetime) -> datetime:
+    """Return when a pod was evicted; one that was not seen alive may have lain there for days, and tells itself."""
+    if isinstance(before, PodView) and before.reason != EVICTED:
+        return at
+    ends = [one.terminated.at for one in pod.containers if one.terminated is not None]
+    return min(at, max([pod.created_at, *ends, *(one.since for one in pod.conditions.values())]))
 
 
 def _plain_death(death: Death) -> dict[str, Any]:
