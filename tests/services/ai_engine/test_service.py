@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 import httpx
 import pytest
 from tests.servers import KEYS
-from tests.unit.ai_engine.builders import CLUSTER, World
+from tests.unit.ai_engine.builders import CLUSTER, SHOP, World, ref
 
 from aegis.ai_engine.pipeline import Pipeline
-from aegis.ai_engine.ports import AiEnginePorts, ObjectChange, Sample
+from aegis.ai_engine.ports import AiEnginePorts, ObjectChange, Sample, labels_of
 from aegis.ai_engine.repository import Repository
 from aegis.ai_engine.service import AiEngine
 from aegis.ai_engine.settings import AiEngineSettings
+from aegis.catalogue.signals import LATENCY, Signal
 from aegis.contracts.incidents import IncidentReport
 from aegis.contracts.outcomes import Outcome, Stage
 from aegis.contracts.proposals import Proposal
@@ -98,6 +99,11 @@ class PretendMetrics:
         if self.trouble is not None:
             raise self.trouble
         return self.samples
+
+    def show(self, signal: Signal, name: str, value: float, *, clock: VirtualClock) -> None:
+        """Answer from now on with this value, as it was observed now."""
+        labels = labels_of({"namespace": SHOP, "kind": "Deployment", "workload": name})
+        self.samples = [Sample(signal.metric, labels, value, clock.now().timestamp())]
 
     async def between(self, start: datetime, end: datetime, step: timedelta) -> Sequence[Sequence[Sample]]:
         return []
@@ -308,16 +314,21 @@ async def test_a_metrics_system_that_is_busy_is_left_alone_for_as_long_as_it_say
 
 async def test_a_clock_that_goes_back_keeps_no_metrics_waiting_and_makes_nothing_old_fresh(rig: Rig) -> None:
     rig.world.deploy("web")
+    rig.metrics.show(LATENCY, "web", 0.05, clock=rig.clock)
     await rig.run(60)
     asked = rig.metrics.asked
     rig.source.go_away()
     await rig.clock.advance(timedelta(hours=-2))
 
+    rig.metrics.show(LATENCY, "web", 0.07, clock=rig.clock)
     await rig.engine.step()
 
     assert rig.metrics.asked == asked + 1
+    assert rig.engine.pipeline.board.latest(LATENCY, ref("web"), now=rig.clock.now().timestamp()) == pytest.approx(0.07)
     async with rig.client("backend") as http:
-        assert (await http.get("/api/v1/state")).json()["cluster_is_fresh"] is False
+        state = (await http.get("/api/v1/state")).json()
+    assert state["cluster_is_fresh"] is False
+    assert state["metrics"] == "fresh"
 
 
 async def test_a_clock_that_jumps_ahead_lets_nothing_be_proposed_on_what_was_seen_before(rig: Rig) -> None:

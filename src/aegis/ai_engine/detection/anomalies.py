@@ -54,6 +54,7 @@ class Anomalies:
     def update(self, now: float) -> None:
         """Look at the scores of the column that was taken in last."""
         board = self._board
+        self._forget_what_is_to_come(now)
         for slot in board.usual_candidates():
             if slot not in self._watched and self._is_bad(slot):
                 self._watched[slot] = _Watched(now, 0.0, 0.0, now)
@@ -72,6 +73,11 @@ class Anomalies:
             if score > watched.peak:
                 # Only a new maximum is news.
                 watched.peak, watched.value, watched.observed_at = score, value, now
+
+    def _forget_what_is_to_come(self, now: float) -> None:
+        """Where the clock went back, what seems to begin later than now is looked at anew."""
+        self._watched = {slot: one for slot, one in self._watched.items() if one.since <= now}
+        self._climbing = {slot: since for slot, since in self._climbing.items() if since <= now}
 
     def _follow_climbs(self, now: float) -> None:
         """Note what climbs towards its limit and will soon be there."""

@@ -106,12 +106,14 @@ class Board:
     def take(self, samples: Iterable[Sample], now: float, *, unsettled: frozenset[WorkloadRef] = frozenset()) -> None:
         """Take in a column of samples, score it, and learn from it.
 
-        A sample older than three steps is missing data. Series of `unsettled` workloads (which have just come up)
-        are remembered, neither scored nor learned.
+        A sample more than three steps older or newer than now is missing data. Series of `unsettled` workloads (which
+        have just come up) are remembered, neither scored nor learned.
         """
+        if self.newest_at is not None and self.newest_at - now > self._stale_after:
+            self._begin_anew(now)
         fresh, new = [], []
         for sample in samples:
-            if now - sample.at <= STALE_AFTER_STEPS * self.step_seconds:
+            if abs(now - sample.at) <= self._stale_after:
                 slot = self._slot_of(sample)
                 if slot is not None and sample.at > self._seen[slot]:
                     fresh.append(slot)
@@ -130,6 +132,16 @@ class Board:
         self.rise_scores = self.rise.step(self._values, mask, self._rise_floors)
         self.scored = mask
         self._forget_old(now)
+
+    @property
+    def _stale_after(self) -> float:
+        return STALE_AFTER_STEPS * self.step_seconds
+
+    def _begin_anew(self, now: float) -> None:
+        """Forget when everything was seen, as the clock went back; not what is usual, which knows no time."""
+        self.newest_at = None
+        self._seen = np.minimum(self._seen, now - self._stale_after - self.step_seconds)
+        self._ring[:], self._ring_at[:] = np.nan, np.nan
 
     def _observed(self, slot: int, sample: Sample) -> float | None:
         """Return the value, or for a counter its increase since the last sample; a reset counts from zero."""
@@ -220,7 +232,7 @@ class Board:
         return [int(slot) for slot in np.flatnonzero(self.rise_scores >= self.rise.threshold)]
 
     def is_fresh(self, slot: int, now: float) -> bool:
-        return self._keys[slot] is not None and now - self._seen[slot] <= STALE_AFTER_STEPS * self.step_seconds
+        return self._keys[slot] is not None and now - self._seen[slot] <= self._stale_after
 
     def signal_of(self, slot: int) -> Signal:
         key = self._keys[slot]

@@ -62,6 +62,42 @@ def test_a_sample_older_than_three_steps_is_missing() -> None:
     assert len(shown.board.window(LATENCY, ref("web"), start=T0, end=shown.now)) == 1
 
 
+def test_a_sample_of_the_future_is_missing_and_makes_nothing_old() -> None:
+    shown = Shown()
+    shown.show(LATENCY, [0.1])
+
+    shown.column(shown.sample(LATENCY, 9.0, age=-3600))
+    shown.show(LATENCY, [0.2])
+
+    assert shown.board.newest_at == shown.now
+    assert shown.board.latest(LATENCY, ref("web"), now=shown.now) == pytest.approx(0.2)
+
+
+def test_a_clock_that_goes_back_keeps_what_is_usual_and_waits_for_nothing() -> None:
+    shown = Shown()
+    shown.show(LATENCY, [0.1] * 40)
+    band = shown.board.band(LATENCY, ref("web"))
+    shown.now -= 7200
+
+    shown.show(LATENCY, [0.1])
+
+    assert shown.board.newest_at == shown.now
+    assert shown.board.band(LATENCY, ref("web")) == band
+    assert len(shown.board.window(LATENCY, ref("web"), start=T0 - 7200, end=T0 + 7200)) == 1
+
+
+def test_an_anomaly_that_lasts_while_the_clock_goes_back_begins_anew() -> None:
+    shown = Shown()
+    shown.show(LATENCY, [0.1] * 40 + [2.0] * 6)
+    assert len(shown.anomalies.findings()) == 1
+    shown.now -= 7200
+
+    shown.show(LATENCY, [2.0] * 6)
+
+    [found] = shown.anomalies.findings()
+    assert found.started_at.timestamp() <= found.observed_at.timestamp() <= shown.now
+
+
 def test_the_newest_value_is_unknown_once_it_is_old() -> None:
     shown = Shown()
     shown.show(LATENCY, [0.1])
