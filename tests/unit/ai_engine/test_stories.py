@@ -793,6 +793,20 @@ def test_a_rollout_before_our_time_is_recognised_in_whatever_order_its_revisions
     assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1, blamed_template="h2")]
 
 
+@pytest.mark.parametrize("newest_first", [True, False])
+def test_of_rollouts_before_our_time_the_revision_that_still_serves_is_gone_back_to(*, newest_first: bool) -> None:
+    world = World(metrics=False)
+    world.node("n1")
+    with world.listed(newest_first=newest_first):
+        world.deploy("web")
+        world.roll_out("web", 2)
+        world.retire("web", 2, pods=1)
+        world.roll_out("web", 3)
+    world.crash("web", 0, revision=3)
+
+    assert [one.action for one in world.proposals] == [RollbackRollout(to_revision=1, blamed_template="h3")]
+
+
 def test_on_old_metrics_nothing_is_proposed_that_rests_on_them(world: World) -> None:
     world.show(REQUEST_RATE, "web", 50)
     world.show(CPU_USAGE, "web", 0.97)

@@ -1,7 +1,7 @@
 """What happened to workloads lately: the part of the truth that objects as they are now no longer show."""
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -259,14 +259,14 @@ class History:
             past.healthy.pop(revision.hash, None)
             past.whole_since.pop(revision.hash, None)
             return
-        self._note_health(past, revision.hash, whole=0 < revision.replicas <= revision.ready, at=at)
+        self._note_health(past, revision.hash, whole=_is_whole(revision), at=at)
         self._touched[workload.uid] = at
 
     def _note_rollout(self, past: Past, revisions: list[RevisionView], *, at: datetime) -> None:
         newest, previous = revisions[0], past.newest
         if previous is None and len(revisions) > 1:
             # First sight of it: which revision served before is the best guess, and it lived until it was replaced.
-            previous = revisions[1].hash
+            previous = _serving(revisions[1:]).hash
             past.healthy.setdefault(previous, newest.created_at)
             past.rollouts.append(Rollout(newest.created_at, newest.hash, previous))
         elif previous is not None:
@@ -387,6 +387,15 @@ class History:
                 self._unserved_since[key] = _moment(one["unserved_since"])
             if one["behind"] is not None:
                 self._behind[key] = one["behind"]
+
+
+def _is_whole(revision: RevisionView) -> bool:
+    return 0 < revision.replicas <= revision.ready
+
+
+def _serving(revisions: Sequence[RevisionView]) -> RevisionView:
+    """Return the revision that answers for the workload now; where none does, the first."""
+    return max(revisions, key=lambda one: (_is_whole(one), one.ready))
 
 
 def _evicted_at(before: View | None, pod: PodView, at: datetime) -> datetime:
