@@ -240,7 +240,14 @@ class Pipeline:
         as_of = self._data_as_of(case, now, freshness)
         if as_of is None:
             return []  # proposes nothing on stale data
-        proposal = proposal_of(remedy, case=case, probable=cause, incident_key=incident.key, data_as_of=as_of)
+        proposal = proposal_of(
+            remedy,
+            case=case,
+            probable=cause,
+            incident_key=incident.key,
+            data_as_of=as_of,
+            has_metrics=freshness.has_metrics,
+        )
         if isinstance(remedy.action, RollbackRollout):
             rollout = self.history.last_rollout(remedy.owner)
             if rollout is not None:

@@ -844,6 +844,17 @@ def test_without_a_metrics_system_objects_alone_are_enough_for_what_they_show() 
     assert [one.action.kind for one in world.proposals] == ["rollback_rollout"]
 
 
+def test_without_a_metrics_system_nothing_has_to_be_shown_by_signals(world: World) -> None:
+    world.has_metrics = False
+    world.restart()
+    world.run(60)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+
+    [proposal] = world.proposals
+    assert proposal.signals == ()
+
+
 def test_two_engines_that_see_the_same_say_the_same() -> None:
     def told() -> list[str]:
         world = World()

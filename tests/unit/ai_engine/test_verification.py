@@ -175,15 +175,27 @@ def test_objects_that_are_out_of_date_make_it_unknown(world: World) -> None:
     assert "out of date" in verdict.reasons[0]
 
 
-def test_without_a_metrics_system_objects_alone_decide_and_the_reasons_say_so() -> None:
+def test_where_no_signals_are_named_objects_alone_decide_and_the_reasons_say_so() -> None:
     world = World(metrics=False)
     world.deploy("web")
     world.run(60)
 
-    verdict = world.verify("web", ERROR_RATIO, acted_at=world.now - timedelta(minutes=1))
+    verdict = world.verify("web", acted_at=world.now - timedelta(minutes=1))
 
     assert verdict.judgement is Judgement.BETTER
     assert "objects alone" in verdict.reasons[0]
+
+
+def test_a_metrics_system_that_is_gone_since_signals_were_named_makes_it_unknown(world: World) -> None:
+    at = acted(world)
+    world.show(ERROR_RATIO, "web", 0.0)
+    world.run(60)
+    world.has_metrics = False
+
+    verdict = world.verify("web", ERROR_RATIO, acted_at=at)
+
+    assert verdict.judgement is Judgement.UNKNOWN
+    assert "metrics system" in verdict.reasons[0]
 
 
 def test_a_workload_that_is_gone_is_not_better(world: World) -> None:

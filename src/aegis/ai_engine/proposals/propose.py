@@ -194,9 +194,11 @@ def _evict(case: Case, view: WorkloadView, probable: Hypothesis) -> Remedy | Non
 
 
 def proposal_of(
-    remedy: Remedy, *, case: Case, probable: Hypothesis, incident_key: str, data_as_of: datetime
+    remedy: Remedy, *, case: Case, probable: Hypothesis, incident_key: str, data_as_of: datetime, has_metrics: bool
 ) -> Proposal:
     """Write the remedy down. The same remedy for the same incident has the same id on every replica."""
+    # A restarted process still knows the series of a metrics system that is gone: nothing will tell of them any more.
+    signals = signals_to_verify(case, remedy) if has_metrics else []
     target = case.inventory.reference(remedy.target)
     text = f"{incident_key}\0{remedy.action.model_dump_json()}\0{target.uid}\0{remedy.owner.digest}"
     return Proposal(
@@ -208,7 +210,7 @@ def proposal_of(
         cause=probable.cause,
         confidence=probable.confidence,
         rationale=remedy.rationale[:4000],
-        signals=tuple(signal.name for signal in signals_to_verify(case, remedy)),
+        signals=tuple(signal.name for signal in signals),
         proposed_by=ACTOR,
         proposed_at=case.now,
         data_as_of=min(data_as_of, case.now),

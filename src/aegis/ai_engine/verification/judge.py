@@ -65,9 +65,11 @@ def judge(request: VerificationRequest, scene: Scene) -> Verification:
 
 
 def _by_signals(request: VerificationRequest, scene: Scene, checks: list[SignalCheck]) -> Verification:
-    if not request.signals or scene.metrics == "none":
-        why = "no signals were given" if not request.signals else "there is no metrics system"
-        return _verdict(Judgement.BETTER, scene, [f"all is well by its objects alone: {why}"], checks)
+    if not request.signals:
+        return _verdict(Judgement.BETTER, scene, ["all is well by its objects alone: no signals were given"], checks)
+    if scene.metrics == "none":
+        reason = f"there is no metrics system, and {', '.join(request.signals)} should be usual again"
+        return _verdict(Judgement.UNKNOWN, scene, [reason], checks)
     missing = [one.signal for one in checks if one.in_band is None]
     outside = [one for one in checks if one.in_band is False]
     if outside:
