@@ -47,11 +47,16 @@ COMING_UP = timedelta(seconds=24)
 RATES_LOOK_BACK = 2
 # What was proposed and never concluded (denied, only observed) does not silence an incident for ever.
 UNDECIDED = timedelta(minutes=15)
+# An approval may take a quarter of an hour, and an order another; nobody tells the AI Engine of a no.
+UNANSWERED = timedelta(minutes=30)
+# What ended without help may have left a playbook's next rung to try, and what helped takes a while to be seen.
+STILL_THERE = timedelta(minutes=10)
 ACTED = frozenset({Stage.ACTING, Stage.SETTLING, Stage.HELD, Stage.UNDOING})
 CONCLUDED = frozenset({Stage.UNDONE, Stage.ESCALATED, Stage.REFUSED, Stage.KEPT, Stage.RELEASED, Stage.EXPIRED})
 # What did not help is worth another try after a day, as the Executor sees it too.
 HELD_AGAINST_IT = timedelta(days=1)
 CONCLUDED_MAX = 1000
+REASON_MAX = 500
 # What a view makes of an object that is not as the API server's schema has it.
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError)
 
@@ -76,6 +81,19 @@ class Freshness:
         return "fresh" if _is_recent(self.metrics_as_of, now, self.stale_after) else "stale"
 
 
+@dataclass(frozen=True)
+class Ended:
+    """How a remediation ended, as far as the AI Engine is told."""
+
+    stage: str
+    at: datetime
+    reason: str = ""
+
+
+# An older version kept only that it had ended.
+_ENDED_SOMEHOW = Ended("concluded", datetime.fromtimestamp(0, UTC))
+
+
 def _is_recent(as_of: datetime | None, now: datetime, stale_after: timedelta) -> bool:
     """Whether it is; what is of the future was read before the clock went back, and nobody knows how old it is."""
     return as_of is not None and abs(now - as_of) <= stale_after
@@ -97,7 +115,7 @@ class Pipeline:
         self._remedies: dict[str, str] = {}
         self._failed: dict[str, datetime] = {}
         self._acted: set[str] = set()
-        self._concluded: dict[str, None] = {}
+        self._concluded: dict[str, Ended] = {}
         self._unreadable: dict[str, str] = {}
         self._neighbourhood = Neighbourhood((), self.inventory)
         self._written: dict[str, str] = {}
@@ -216,7 +234,34 @@ class Pipeline:
                 proposals += self._propose(
                     incident, case, cause, remedy, independent=subjects - {cause.subject}, freshness=freshness
                 )
+            was_patient = settled >= max(PERSON_AFTER_UNUSUAL, _patience(case, diagnosis.probable))
+            if isinstance(remedy, Remedy) and was_patient and not (proposals or incident.needs_person):
+                incident.needs_person = self._why_alone(incident, remedy, now)
         return proposals
+
+    def _why_alone(self, incident: Incident, remedy: Remedy, now: datetime) -> str:
+        """Return why somebody has to look although there is a remedy; empty while something may still help."""
+        same = {one: what for one, what in self._proposed_lately(now).items() if what == remedy.unchanged}
+        known = same | {one: proposed.unchanged for one, proposed in incident.proposed.items()}
+        if any(self._may_still_help(one, incident, now) for one in known):
+            return ""
+        if not known:
+            why = f"{remedy.action.kind} might help, but what speaks for it is not seen any more, or out of date"
+            return f"{remedy.owner.ref}: {why}."
+        last = max(known, key=lambda one: (self._last_heard_at(one, incident), one))
+        action, ended = known[last].partition(":")[0], self._concluded.get(last)
+        became = f"ended as {ended.stage}" if ended is not None else "nothing came of it"
+        because = f" ({ended.reason})" if ended is not None and ended.reason else ""
+        return f"{remedy.owner.ref}: {action} was proposed and {became}{because}. The trouble is still there."
+
+    def _may_still_help(self, proposal_id: str, incident: Incident, now: datetime) -> bool:
+        is_with_executor = proposal_id in self._acted and proposal_id not in self._concluded
+        patience = STILL_THERE if proposal_id in self._concluded else UNANSWERED
+        return is_with_executor or now - self._last_heard_at(proposal_id, incident) < patience
+
+    def _last_heard_at(self, proposal_id: str, incident: Incident) -> datetime:
+        ended = self._concluded.get(proposal_id)
+        return ended.at if ended is not None else self._proposed_at.get(proposal_id, incident.opened_at)
 
     def _propose(
         self,
@@ -260,10 +305,13 @@ class Pipeline:
 
     def _was_proposed(self, remedy: Remedy, incident: Incident, now: datetime) -> bool:
         """Whether the same was proposed for this incident, or just now for another: incidents part and join."""
-        lately = {self._remedies[one] for one, at in self._proposed_at.items() if now - at < UNDECIDED}
+        lately = self._proposed_lately(now).values()
         return remedy.unchanged in lately or any(
             remedy.unchanged == one.unchanged for one in incident.proposed.values()
         )
+
+    def _proposed_lately(self, now: datetime) -> dict[str, str]:
+        return {one: self._remedies[one] for one, at in self._proposed_at.items() if now - at < UNDECIDED}
 
     def _forget_proposals(self, now: datetime) -> None:
         for one in [one for one, at in self._proposed_at.items() if now - at > REMEMBER_RESOLVED]:
@@ -343,7 +391,8 @@ class Pipeline:
             self._acted.add(proposal_id)
         if stage not in CONCLUDED:
             return
-        self._concluded[proposal_id] = None
+        outcome = conclusion.outcome
+        self._concluded[proposal_id] = Ended(outcome.stage, outcome.at, outcome.reason[:REASON_MAX])
         was_done = stage is Stage.UNDONE or (stage is Stage.ESCALATED and proposal_id in self._acted)
         self._acted.discard(proposal_id)
         unchanged = self._remedies.get(proposal_id) or self._remedy_of(proposal_id)
@@ -368,6 +417,7 @@ class Pipeline:
             "failed": {one: at.isoformat() for one, at in self._failed.items()},
             "acted": sorted(self._acted),
             "concluded": [*self._concluded][-CONCLUDED_MAX:],
+            "ended": {name: _plain_ended(one) for name, one in [*self._concluded.items()][-CONCLUDED_MAX:]},
         }
 
     def restore(self, plain: Mapping[str, Any]) -> None:
@@ -376,7 +426,8 @@ class Pipeline:
         self.history.restore_services(plain.get("services", ()))  # an older version kept none
         self._failed.update({one: datetime.fromisoformat(at) for one, at in plain["failed"].items()})
         self._acted.update(plain["acted"])
-        self._concluded.update(dict.fromkeys(plain["concluded"]))
+        self._concluded.update(dict.fromkeys(plain["concluded"], _ENDED_SOMEHOW))
+        self._concluded.update({name: _ended_of(one) for name, one in plain.get("ended", {}).items()})
 
     def take_back(self, conclusions: Conclusions) -> None:
         """Forget having said what could not be written down: the next step says it again."""
@@ -423,6 +474,14 @@ def _patience(case: Case, probable: Hypothesis) -> timedelta:
         return PERSON_AFTER
     is_busy = any(more_traffic(case, member) for member in case.members)
     return PERSON_AFTER_BUSY if is_busy else PERSON_AFTER_UNUSUAL
+
+
+def _plain_ended(ended: Ended) -> dict[str, str]:
+    return {"stage": ended.stage, "at": ended.at.isoformat(), "reason": ended.reason}
+
+
+def _ended_of(plain: Mapping[str, str]) -> Ended:
+    return Ended(plain["stage"], datetime.fromisoformat(plain["at"]), plain["reason"])
 
 
 def _name_of(change: ObjectChange) -> str:

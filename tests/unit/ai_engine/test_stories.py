@@ -715,6 +715,75 @@ def test_what_did_not_help_is_left_to_a_person(world: World) -> None:
     assert "did not help" in world.last.needs_person
 
 
+def learn(world: World, *stages: Stage, reason: str = "") -> None:
+    """Let the Executor say how far it came with the newest proposal."""
+    for number, stage in enumerate(stages, start=1):
+        outcome = Outcome(order_id="o", remediation_id="r", sequence=number, stage=stage, reason=reason, at=world.now)
+        world.pipeline.learn(Conclusion(world.proposals[-1].id, outcome))
+
+
+def calls(world: World) -> list[str]:
+    return [one.needs_person for one in world.reports if one.needs_person]
+
+
+@pytest.mark.parametrize("is_restarted", [False, True])
+@pytest.mark.parametrize(
+    "stages", [[Stage.REFUSED], [Stage.BLOCKED, Stage.EXPIRED], [Stage.ACTING, Stage.SETTLING, Stage.KEPT]]
+)
+def test_a_person_is_called_once_where_a_remedy_has_ended_and_the_trouble_has_not(
+    world: World, stages: list[Stage], *, is_restarted: bool
+) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    learn(world, *stages, reason="as the checks say")
+    if is_restarted:
+        world.restart()
+
+    world.crash("web", 0, revision=2, times=25)
+    assert calls(world) == []
+    world.crash("web", 0, revision=2, times=30)
+
+    [why] = calls(world)
+    assert f"rollback_rollout was proposed and ended as {stages[-1]} (as the checks say)" in why
+    assert len(world.proposals) == 1
+
+
+def test_a_person_is_called_where_nothing_is_heard_of_a_remedy(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2, times=85)
+    assert calls(world) == []
+
+    world.crash("web", 0, revision=2, times=15)
+
+    [why] = calls(world)
+    assert "nothing came of it" in why
+
+
+def test_nobody_is_called_while_the_executor_has_not_said_how_it_ended(world: World) -> None:
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2)
+    learn(world, Stage.ACTING, Stage.SETTLING)
+
+    world.crash("web", 0, revision=2, times=85)
+
+    assert calls(world) == []
+
+
+def test_a_person_is_called_where_what_spoke_for_a_remedy_was_gone_before_it_was_proposed(world: World) -> None:
+    world.show(REQUEST_RATE, "web", 30.0)
+    world.show(LATENCY, "web", 1.0)
+    world.roll_out("web", 2)
+    world.crash("web", 0, revision=2, times=2, every=5)
+    assert world.cause == "bad_revision"
+    world.remove_pod("web", 0, revision=2)
+
+    world.run(300)
+
+    assert world.proposals == []
+    [why] = calls(world)
+    assert "rollback_rollout might help" in why
+
+
 @pytest.mark.parametrize(
     ("stages", "is_held_against_it"),
     [
