@@ -8,7 +8,7 @@ import typer
 from pydantic import ValidationError
 
 from aegis.cli import api
-from aegis.cli.files import told
+from aegis.cli.files import replacing, told
 from aegis.cli.output import Format, Output, print_json, print_rows, say
 from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, not_countersigned
 from aegis.kit.errors import ConflictError, InvalidError
@@ -33,9 +33,12 @@ def list_(
 
 @app.command()
 def export(file: Annotated[Path, typer.Argument(help="Where to write it, one JSON object a line.")]) -> None:
-    """Write the whole trail to a file that `aegis audit verify` checks."""
+    """Write the whole trail to a file that `aegis audit verify` checks.
+
+    An earlier export under that name stays until the new one is complete.
+    """
     count = 0
-    with told(file, "write", "file"), file.open("wb") as out:
+    with told(file, "write", "file"), replacing(file) as out:
         for line in api.lines("/api/v1/audit/export"):
             out.write(line + b"\n")
             count += 1

@@ -1,8 +1,11 @@
 """Files and folders that people name: what cannot be read or written is told in words."""
 
 import contextlib
+import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from aegis.kit.errors import InvalidError
 
@@ -22,6 +25,27 @@ def told(file: Path, what: str, field: str) -> Iterator[None]:
 def read_text(file: Path, field: str = "file") -> str:
     with told(file, "read", field):
         return file.read_text(encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(file: Path) -> Iterator[BinaryIO]:
+    """Write beside a file and take its place when all is written; until then, and if it fails, it stays as it is."""
+    if file.exists() and not file.is_file():  # a pipe or a device has nothing to lose, and no place beside it
+        with file.open("wb") as out:
+            yield out
+        return
+    file = file.resolve()
+    beside = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with beside.open("xb") as out:
+            yield out
+            out.flush()
+            os.fsync(out.fileno())
+        if file.exists():
+            shutil.copymode(file, beside)
+        beside.replace(file)
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 def writable_folder(folder: Path, field: str) -> Path:

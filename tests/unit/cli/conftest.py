@@ -1,9 +1,13 @@
 """The commands, run as people run them, against a Backend on a real port."""
 
 import asyncio
+import contextlib
 import json
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +84,43 @@ def cli(templates: Templates, tmp_path: Path) -> Iterator[Installed]:
     with running(rig.backend.app, close=close) as service:
         yield Installed(tmp_path / "home", service.url, rig, service)
     asyncio.run(templates.drop(url))
+
+
+Answering = Callable[..., AbstractContextManager[str]]
+
+
+@pytest.fixture
+def answering() -> Answering:
+    """Return how to start something that is no Backend: it gives the same answer to every question."""
+    return _answering
+
+
+@contextlib.contextmanager
+def _answering(
+    body: str, *, status: int = 200, content_type: str = "text/html", length: int | None = None
+) -> Iterator[str]:
+    """Yield the address; a `length` other than the body's is an answer that breaks off."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", content_type)
+            self.send_header("Content-Length", str(len(body) if length is None else length))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.02,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import Answering, Cli
 
 from aegis.kit.embedded import free_port
 
@@ -46,6 +46,34 @@ def test_a_file_that_cannot_be_used_is_told_in_words(alone: Cli, folder: Path, c
     told = alone.refuses(*command.replace("{}", str(folder)).split())
 
     assert said.replace("{}", str(folder)) in told
+
+
+def test_an_export_that_fails_or_breaks_off_leaves_the_earlier_one(
+    alone: Cli, tmp_path: Path, answering: Answering
+) -> None:
+    file = tmp_path / "trail"
+    file.write_text("the earlier one")
+
+    alone.url = f"http://127.0.0.1:{free_port()}"
+    assert "no answer" in alone.refuses("audit", "export", str(file))
+    with answering('{"entry": {}}\n', content_type="application/x-ndjson", length=1000) as alone.url:
+        assert "no answer" in alone.refuses("audit", "export", str(file))
+
+    assert file.read_text() == "the earlier one"
+    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_an_export_takes_the_earlier_ones_place_and_rights(alone: Cli, tmp_path: Path, answering: Answering) -> None:
+    file, link = tmp_path / "trail", tmp_path / "link"
+    file.touch(mode=0o600)
+    link.symlink_to(file)
+
+    with answering('{"entry": {}}\n', content_type="application/x-ndjson") as alone.url:
+        alone.tells("audit", "export", str(link))
+        alone.tells("audit", "export", "/dev/null")
+
+    assert (file.read_text(), file.stat().st_mode & 0o777) == ('{"entry": {}}\n', 0o600)
+    assert sorted(tmp_path.iterdir()) == [link, file]
 
 
 def test_a_cluster_that_does_not_answer_is_told_before_anything_is_started(alone: Cli, tmp_path: Path) -> None:
