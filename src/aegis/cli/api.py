@@ -32,6 +32,8 @@ _KINDS: dict[int, type[AegisError]] = {
     429: TooManyError,
 }
 _SERVER_ERROR = 500
+_LINES = "application/x-ndjson"
+_RIGHT_ADDRESS = "Is that the Backend's address and port? `aegis login URL` remembers another, AEGIS_URL names one."
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,8 @@ class Api:
             if not response.is_success:
                 response.read()
                 raise _error(response)
+            if not response.headers.get("Content-Type", "").startswith(_LINES):
+                raise _no_backend(response)
             for line in response.iter_lines():
                 yield line.encode()
 
@@ -89,7 +93,7 @@ class Api:
             response = self._http.request(method, path, **options)
         if not response.is_success:
             raise _error(response)
-        return response.json() if response.content else None
+        return _document(response) if response.content else None
 
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
@@ -171,6 +175,8 @@ def forget(home: Path) -> None:
 def log_in(url: str, name: str, password: str) -> Session:
     with Api(Session(url, "")) as api:
         answer = api.post("/api/v1/sessions", {"name": name, "password": password})
+    if not isinstance(answer, dict) or "token" not in answer:
+        raise UpstreamError(f"what answers at {url} gives no session", field="url", value=url, hint=_RIGHT_ADDRESS)
     return Session(url, answer["token"])
 
 
@@ -180,12 +186,34 @@ def _no_address(url: str, error: Exception) -> InvalidError:
     )
 
 
+def _document(response: httpx.Response) -> Any:
+    try:
+        return response.json()
+    except ValueError as error:
+        raise _no_backend(response) from error
+
+
 def _error(response: httpx.Response) -> AegisError:
+    """Return what the Backend says is wrong; whoever else answers (a proxy, another service) is told as such."""
+    status, said = response.status_code, _problem(response)
+    kind = TemporaryError if status >= _SERVER_ERROR else _KINDS.get(status, UpstreamError)
+    if "detail" in said:
+        return kind(str(said["detail"]), hint=str(said.get("hint") or ""))
+    stranger = _no_backend(response)
+    return kind(stranger.message, hint=stranger.hint)
+
+
+def _problem(response: httpx.Response) -> dict[str, Any]:
     try:
         body = response.json()
     except ValueError:
-        body = {}
-    detail, hint = str(body.get("detail") or f"HTTP {response.status_code}"), str(body.get("hint") or "")
-    if response.status_code >= _SERVER_ERROR:
-        return TemporaryError(detail, hint=hint)
-    return _KINDS.get(response.status_code, UpstreamError)(detail, hint=hint)
+        return {}
+    return body if isinstance(body, dict) else {}
+
+
+def _no_backend(response: httpx.Response) -> UpstreamError:
+    url, what = str(response.request.url), response.headers.get("Content-Type", "nothing that says what it is")
+    return UpstreamError(
+        f"no Backend answers at {url}: HTTP {response.status_code} with {what}",
+        field="url", value=url, hint=_RIGHT_ADDRESS,
+    )  # fmt: skip

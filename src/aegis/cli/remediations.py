@@ -1,18 +1,23 @@
 """The commands of `aegis remediations`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
 from aegis.cli import api
 from aegis.cli.approver_keys import read_key
 from aegis.cli.output import Format, Output, print_json, print_one, print_rows, say
+from aegis.contracts.actions import Action
 from aegis.contracts.approvals import Verdict, consent_bytes
 from aegis.kit.errors import InvalidError
+from aegis.kit.mistakes import Mistake, mistake_of
 
 app = typer.Typer(help="What Aegis did, does and would do about it.", no_args_is_help=True)
 
+_ACTION: TypeAdapter[Action] = TypeAdapter(Action)
 _LISTED = ("id", "state", "action", "target", "reason")
 _COLUMNS = ("id", "state", "action", "target", "cause", "proposed_by", "reason")
 
@@ -74,7 +79,7 @@ def request(
     It stands by itself unless `--incident` names what it is for. Where the same waits to be done already, you join it.
     """
     namespace, kind, name = _workload(workload)
-    asked = {"kind": action} | dict(_parameter(text) for text in parameter or [])
+    asked = _asked(action, parameter or [])
     body = {"namespace": namespace, "kind": kind, "name": name, "action": asked, "reason": because}
     body |= {"incident_id": incident} if incident is not None else {}
     answer = api.post("/api/v1/remediations", body)
@@ -178,13 +183,37 @@ def _workload(text: str) -> tuple[str, str, str]:
             )
 
 
-def _parameter(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals:
-        raise InvalidError(f"--set {text!r} is not name=value", field="--set", value=text)
-    for kind in (int, float):
-        try:
-            return name, kind(value)
-        except ValueError:
-            continue
-    return name, {"true": True, "false": False}.get(value, value)
+def _asked(kind: str, settings: Sequence[str]) -> dict[str, Any]:
+    """Return the action as the Backend takes it: what each setting is to be, the action's own fields say."""
+    asked = {"kind": kind}
+    for text in settings:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidError(f"--set {text!r} is not name=value", field="--set", value=text)
+        if name in asked:
+            raise InvalidError(
+                f"--set {text!r}: {name} is {asked[name]!r} already", field="--set", value=text,
+                hint="Name the action once, before its settings, and each of these once.",
+            )  # fmt: skip
+        asked[name] = value
+    try:
+        return _ACTION.validate_python(asked).model_dump(mode="json", exclude_unset=True)
+    except ValidationError as error:
+        mistakes = [mistake_of(one) for one in error.errors()]
+        raise InvalidError(
+            f"{kind}: " + "; ".join(_in_words(one) for one in mistakes), mistakes=mistakes, hint=_settings_of(kind)
+        ) from error
+
+
+def _in_words(mistake: Mistake) -> str:
+    got = f" (got {mistake.value!r})" if mistake.value is not None else ""
+    return f"{mistake.location[-1]} {mistake.message}{got}"
+
+
+def _settings_of(kind: str) -> str:
+    """Return which settings an action takes, as a hint."""
+    for action in get_args(get_args(Action)[0]):
+        if action.model_fields["kind"].default == kind:
+            settings = " and ".join(f"`--set {name}=…`" for name in action.model_fields if name != "kind")
+            return f"It takes {settings or 'no settings'}."
+    return ""

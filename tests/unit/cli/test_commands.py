@@ -12,7 +12,7 @@ from tests.servers import KEYS
 from tests.services.backend.rig import policy
 from tests.services.backend.test_incidents import alert, fire, tell
 from tests.services.backend.test_incidents import report as a_report
-from tests.unit.cli.conftest import Cli, Installed
+from tests.unit.cli.conftest import Answering, Cli, Installed
 
 from aegis.cli.main import app
 from aegis.cli.output import Format, console, print_one
@@ -243,6 +243,69 @@ def test_errors_say_what_happened_and_what_to_do(cli: Installed, alone: Cli) -> 
     for nonsense in ("nonsense", "ftp://x", "http://x:port"):
         alone.url = nonsense
         assert "is no address of a Backend" in alone.refuses("status")
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"body": "<html>Log in</html>"}, "HTTP 200 with text/html"),
+        ({"body": '["nope"]', "status": 404, "content_type": "application/json"}, "HTTP 404 with application/json"),
+        ({"body": "<html>Bad gateway</html>", "status": 502}, "HTTP 502 with text/html"),
+    ],
+)
+def test_whoever_answers_and_is_no_backend_is_told_as_such(
+    alone: Cli, tmp_path: Path, answering: Answering, answer: dict[str, Any], told: str
+) -> None:
+    file = tmp_path / "trail"
+    with answering(**answer) as alone.url:
+        for command in (("status",), ("incidents", "list"), ("audit", "export", str(file))):
+            said = alone.refuses(*command)
+            assert f"error: no Backend answers at {alone.url}/api/v1/" in said
+            assert told in said
+            assert "hint: Is that the Backend's address and port?" in said
+    assert not file.exists()
+
+
+def test_whoever_gives_no_session_is_not_remembered(alone: Cli, answering: Answering) -> None:
+    with answering("[]", content_type="application/json") as url:
+        assert f"what answers at {url} gives no session" in alone.refuses(
+            "login", url, "--name", "a", "--password", "b"
+        )
+    assert not (alone.home / "session.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("action", "settings", "told"),
+    [
+        ("raise_memory", ["container=2", "factor=nan"], "raise_memory: factor must be a finite number (got 'nan')"),
+        ("raise_memory", ["factor=9"], "container is missing; factor must be at most 4"),
+        ("raise_memory", ["container=web", "kind=evict_pod"], "--set 'kind=evict_pod': kind is 'raise_memory' already"),
+        ("scale_workload", ["replicas=2", "replicas=3"], "--set 'replicas=3': replicas is '2' already"),
+        (
+            "scale_workload",
+            ["replicas=many"],
+            "replicas must be a whole number (got 'many') hint: It takes `--set repl",
+        ),
+        ("evict_pod", ["now=true"], "now is not known here (got 'true') hint: It takes no settings."),
+        ("scale", [], "kind is not one of 'rollback_rollout', 'restart_workload'"),
+    ],
+)
+def test_a_setting_that_an_action_does_not_take_is_named(
+    alone: Cli, action: str, settings: list[str], told: str
+) -> None:
+    given = [part for setting in settings for part in ("--set", setting)]
+
+    assert told in alone.refuses("remediations", "request", "shop/web", action, "--because", "y", *given)
+
+
+def test_a_setting_is_what_its_action_says_it_is(cli: Installed) -> None:
+    asked = cli.json(
+        "remediations", "request", "shop/web", "raise_memory", "--because", "y",
+        "--set", "container=2", "--set", "factor=1.5",
+    )  # fmt: skip
+
+    action = cli.json("remediations", "show", asked["remediation_id"])["proposal"]["action"]
+    assert action == {"kind": "raise_memory", "container": "2", "factor": 1.5}
 
 
 def test_the_doctor_tells_what_is_there_and_what_is_missing(cli: Installed, alone: Cli) -> None:
