@@ -1,10 +1,8 @@
-"""The same pipeline over a recording, as fast as it goes, and how right it was."""
+"""The same pipeline over a recording, as fast as it goes."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
 
 from aegis.ai_engine.pipeline import Freshness, Pipeline
 from aegis.ai_engine.ports import Conclusions, ObjectChange
@@ -158,116 +156,3 @@ class _Notes:
             return False
         self._seen.add(what)
         return True
-
-
-# -- how right it was
-
-Verdict = Literal["right", "silent", "harmful"]
-
-
-@dataclass(frozen=True)
-class Score:
-    """How one run was handled.
-
-    * harmful: an action was proposed in a quiet run; or on another target than the one to blame; or of a kind
-      that the label does not ask for (every action, where the label asks for people only).
-    * right: in a quiet run nothing was proposed and nobody was called; where an action is asked for it was
-      proposed (or, where the label says "or notify", a person was called); where people are asked for, a person
-      was called about the right object or what runs on it, before the recording ended.
-    * silent: anything else. Nothing was harmed, and nothing was healed.
-    """
-
-    run: str
-    verdict: Verdict
-    reason: str
-    after_fault: float | None = None
-    """Seconds from the fault to the proposal, or to the call for a person."""
-    cause: str = ""
-
-
-@dataclass(frozen=True)
-class _Answer:
-    actions: frozenset[ActionKind]
-    people: bool
-
-
-def score(report: ReplayReport, label: Mapping[str, Any]) -> Score:
-    """Compare with a label. After a person's fix nothing counts for it any more, and harm still counts against it."""
-    until = float(label["fix"]["at"]) if label.get("fix") else float("inf")
-    proposals = [one for one in report.proposals if one.at <= until]
-    calls = [one for one in report.diagnoses if one.needs_person and one.at <= until]
-    run = str(label["id"])
-    if not label["fault"]:
-        return _score_quiet(run, report)
-    answer = _answer(str(label["expected_action"]))
-    start = float(label["fault_start"])
-    harmful = next((one for one in report.proposals if not _is_asked_for(one, answer, label)), None)
-    if harmful is not None:
-        return Score(
-            run, "harmful", f"{harmful.action} on {harmful.kind}/{harmful.name}", harmful.at - start, harmful.cause
-        )
-    if proposals:
-        first = proposals[0]
-        return Score(run, "right", f"{first.action} on {first.kind}/{first.name}", first.at - start, first.cause)
-    right_calls = [one for one in calls if _is_about(one, label)]
-    if answer.people and right_calls:
-        call = right_calls[0]
-        return Score(run, "right", f"calls a person about {call.kind}/{call.name}", call.at - start, call.cause)
-    called = f"called a person about {calls[0].kind}/{calls[0].name}" if calls else "said nothing"
-    return Score(run, "silent", called, cause=calls[0].cause if calls else "")
-
-
-def _score_quiet(run: str, report: ReplayReport) -> Score:
-    if report.proposals:
-        first = report.proposals[0]
-        return Score(run, "harmful", f"{first.action} on {first.kind}/{first.name} in a quiet run", cause=first.cause)
-    calls = [one for one in report.diagnoses if one.needs_person]
-    if calls:
-        return Score(run, "silent", f"called a person for nothing: {calls[0].summary}", cause=calls[0].cause)
-    return Score(run, "right", "left alone")
-
-
-def _answer(expected: str) -> _Answer:
-    """Read what a label asks for.
-
-    >>> sorted(_answer("rollback Deployment packer (or scale it out)").actions)
-    [<ActionKind.ROLLBACK_ROLLOUT: 'rollback_rollout'>, <ActionKind.SCALE_WORKLOAD: 'scale_workload'>]
-    >>> _answer("do NOT scale out orders; notify about ledger").actions
-    frozenset()
-    """
-    text = expected.lower()
-    asked = " ".join(part for part in text.split(";") if not part.strip().startswith(("do not", "never")))
-    actions = {kind for words, kind in _WORDS if any(word in asked for word in words)}
-    people = not actions or "notify" in text or "statefulset" in text
-    return _Answer(frozenset(actions), people)
-
-
-_WORDS = (
-    (("rollback deployment", "roll back the change"), ActionKind.ROLLBACK_ROLLOUT),
-    (("raise the memory limit of deployment",), ActionKind.RAISE_MEMORY),
-    (("(or scale it out)", "scale deployment web up within bounds"), ActionKind.SCALE_WORKLOAD),
-)
-
-
-def _is_asked_for(proposed: Proposed, answer: _Answer, label: Mapping[str, Any]) -> bool:
-    return proposed.action in answer.actions and _is_about(proposed, label)
-
-
-def _is_about(one: Proposed | Diagnosed, label: Mapping[str, Any]) -> bool:
-    """Whether it concerns the object to blame, or the workload that this object belongs to or serves."""
-    cause = label["root_cause"]
-    if (one.kind, one.name) == (cause["kind"], cause["name"]):
-        return one.namespace in (cause["namespace"], "")
-    if cause["kind"] in ("Deployment", "StatefulSet", "CronJob", "Job", "Node"):
-        return False
-    # A Service, a budget or an autoscaler is named after what it is for; a pod after its owner; a volume and a
-    # quota stand in the text.
-    named = cause["name"] == one.name or cause["name"].startswith(f"{one.name}-")
-    text = one.needs_person if isinstance(one, Diagnosed) else one.rationale
-    told = "quota" in text if cause["kind"] == "ResourceQuota" else f"volume {cause['name']}" in text
-    return one.namespace == cause["namespace"] and (named or told)
-
-
-def totals(scores: Sequence[Score]) -> dict[Verdict, int]:
-    verdicts: tuple[Verdict, ...] = ("right", "silent", "harmful")
-    return {verdict: sum(one.verdict == verdict for one in scores) for verdict in verdicts}

@@ -1,18 +1,21 @@
 """The command `aegis replay`: recordings of clusters through the same pipeline, and how right it was."""
 
-import json
+import reprlib
 from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from pydantic import TypeAdapter, ValidationError
 
-from aegis.ai_engine.replay import ReplayReport, Score, score
+from aegis.ai_engine.replay import ReplayReport
 from aegis.ai_engine.replay import replay as replay_recording
+from aegis.ai_engine.scoring import Label, Score, score
 from aegis.cli.files import read_text
 from aegis.cli.output import Format, Output, console, errors, print_json, print_rows
 from aegis.kit.errors import InvalidError
+from aegis.kit.mistakes import mistake_of
 
 
 def replay(
@@ -48,17 +51,23 @@ def replay(
         )
 
 
-def _labels(path: Path) -> dict[str, Any]:
+def _labels(path: Path) -> dict[str, Label]:
     file = path / "labels.json"
     if not file.is_file():
         return {}
     try:
-        return {Path(label["file"]).name: label for label in json.loads(read_text(file, "path"))}
-    except (json.JSONDecodeError, KeyError, TypeError) as error:
-        raise InvalidError(f"{file} is not what labels look like: {error}", field="path", value=str(file)) from error
+        labels = TypeAdapter(list[Label]).validate_json(read_text(file, "path"))
+    except ValidationError as error:
+        first = mistake_of(error.errors()[0])
+        got = "" if first.value is None else f" (got {reprlib.repr(first.value)})"
+        raise InvalidError(
+            f"{file}: {first.field} {first.message}{got}", field=first.field or "path", value=first.value,
+            hint="docs/guides/real-cluster.md says what a label holds.",
+        ) from error  # fmt: skip
+    return {Path(label.file).name: label for label in labels}
 
 
-def _files(path: Path, labels: dict[str, Any]) -> list[Path]:
+def _files(path: Path, labels: dict[str, Label]) -> list[Path]:
     if path.is_file():
         return [path]
     files = sorted(path.glob("runs/*.jsonl.gz")) or sorted(path.glob("*.jsonl.gz"))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from aegis.ai_engine.replay import Diagnosed, Proposed, ReplayReport, replay, score, totals
+from aegis.ai_engine.replay import Diagnosed, Proposed, ReplayReport, replay
+from aegis.ai_engine.scoring import Label, actions_in, score, totals
 from aegis.ai_engine.sources.recording import read
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.diagnoses import CauseKind
@@ -78,10 +79,10 @@ def test_what_people_noted_beside_a_recording_is_not_read(tmp_path: Path) -> Non
 # -- scoring
 
 
-def label(expected: str, *, kind: str = "Deployment", name: str = "web", **more: Any) -> dict[str, Any]:
+def label(expected: str, *, kind: str = "Deployment", name: str = "web", **more: Any) -> Label:
     cause = {"kind": kind, "namespace": "shop", "name": name}
     fault = {"id": "run", "fault": True, "root_cause": cause, "expected_action": expected, "fault_start": 100.0}
-    return {**fault, "fix": None, **more}
+    return Label.model_validate({**fault, "fix": None, **more})
 
 
 def proposed(action: ActionKind = ActionKind.ROLLBACK_ROLLOUT, name: str = "web", at: float = 120.0) -> ReplayReport:
@@ -135,7 +136,7 @@ def test_help_after_the_persons_own_fix_is_too_late_and_harm_is_still_harm() -> 
 
 
 def test_acting_in_a_quiet_run_is_harmful_and_calling_somebody_is_not_right() -> None:
-    quiet = {"id": "run", "fault": False}
+    quiet = Label(id="run", fault=False)
 
     assert score(ReplayReport("run"), quiet).verdict == "right"
     assert score(proposed(), quiet).verdict == "harmful"
@@ -147,6 +148,34 @@ def test_a_volume_is_named_by_the_workload_that_writes_to_it() -> None:
 
     assert score(person("web", text="it keeps data on volume spool"), asked).verdict == "right"
     assert score(person("web", text="nothing known"), asked).verdict == "silent"
+
+
+def test_a_label_may_name_actions_and_people_outright() -> None:
+    either = label("whatever helps", actions=["rollback_rollout"], people=True)
+    only_the_action = label("notify", actions=["rollback_rollout"], people=False)
+
+    assert (score(proposed(), either).verdict, score(person(), either).verdict) == ("right", "right")
+    assert (score(proposed(), only_the_action).verdict, score(person(), only_the_action).verdict) == ("right", "silent")
+
+
+@pytest.mark.parametrize(
+    ("remedy", "kind", "actions"),
+    [
+        ("roll back the change of limit", "Deployment", {"rollback_rollout"}),
+        ("scale_workload", "StatefulSet", {"scale_workload"}),
+        ("raise the memory limit of Deployment web", "Deployment", {"raise_memory"}),
+        ("raise the CPU limit of Deployment web", "Deployment", set()),
+        ("rollback it", "StatefulSet", set()),
+        ("scale Deployment web out", "HorizontalPodAutoscaler", {"scale_workload"}),
+        ("evict the pod; a restart helps for a while only", "Pod", {"evict_pod"}),
+        ("do not restart web, never scale it", "Deployment", set()),
+        ("", "Deployment", set()),
+    ],
+)
+def test_a_remedy_in_free_text_asks_for_the_actions_that_its_clauses_begin_with(
+    remedy: str, kind: str, actions: set[str]
+) -> None:
+    assert actions_in(remedy, kind) == actions
 
 
 def test_totals_count_every_run() -> None:

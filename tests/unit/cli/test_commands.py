@@ -340,6 +340,29 @@ def test_what_is_no_recording_is_named(alone: Cli, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("labels", "told"),
+    [
+        ('[{"file": "runs/a.jsonl.gz", "fault": false}]', "labels.json: [0].id is missing"),
+        (
+            '[{"id": "a", "fault": false}, {"id": "b", "fault": "perhaps"}]',
+            "[1].fault must be true or false (got 'perh",
+        ),
+        ('[{"id": "a", "fault": true}]', "[0] a run with a fault has a root_cause and a fault_start"),
+        ('[{"id": "a", "fault": false, "actions": ["dance"]}]', "[0].actions[0] is not one of 'rollback_rollout'"),
+        ("{}", "must be a list"),
+        ("{", "is not JSON"),
+    ],
+)
+def test_a_label_that_is_wrong_is_named(alone: Cli, tmp_path: Path, labels: str, told: str) -> None:
+    (tmp_path / "labels.json").write_text(labels)
+
+    said = alone.refuses("replay", str(tmp_path))
+
+    assert told in said
+    assert "hint: docs/guides/real-cluster.md says what a label holds." in said
+
+
+@pytest.mark.parametrize(
     ("story", "named"),
     [
         ("name: x\n", "title is missing"),
