@@ -5,14 +5,20 @@ from dataclasses import dataclass
 from functools import singledispatch
 from typing import Any
 
+import orjson
+
 from aegis.kit.clock import Clock
-from aegis.kit.errors import ConflictError, NotFoundError
+from aegis.kit.errors import ConflictError, InvalidError, NotFoundError
+from aegis.simulator.kubernetes import writing
 from aegis.simulator.kubernetes.controllers.deployment import HASH, revision_of
+from aegis.simulator.kubernetes.discovery import offers
 from aegis.simulator.kubernetes.objects import Object, copy_of, dig, timestamp
+from aegis.simulator.kubernetes.requests import Request, Target
 from aegis.simulator.kubernetes.resources import (
     CONFIGMAPS,
     CONTROLLERREVISIONS,
     DEPLOYMENTS,
+    EVENTS,
     NAMESPACES,
     NODES,
     REPLICASETS,
@@ -23,6 +29,8 @@ from aegis.simulator.kubernetes.resources import (
     resource_for,
 )
 from aegis.simulator.kubernetes.store import Store
+from aegis.simulator.kubernetes.users import ADMIN
+from aegis.simulator.kubernetes.versions import stored_as
 from aegis.simulator.world import faults
 from aegis.simulator.world.network import ServiceKey, resource_of
 from aegis.simulator.world.physics import Physics
@@ -214,14 +222,23 @@ def _label(step: faults.Label, hand: Person) -> str:
 
 @_do.register
 def _apply(step: faults.Apply, hand: Person) -> str:
+    """Send it to the API server, as `kubectl apply` does: it is checked, and its status is not ours to say."""
     manifest = step.manifest
     resource = _resource(str(manifest.get("kind")), str(manifest.get("apiVersion", "v1")))
+    if resource.kind == EVENTS.kind:
+        raise InvalidError(
+            "an Event is what the cluster tells of itself, not a person", field="manifest.kind", value=resource.kind,
+            hint="Let happen what it would tell of: `aegis.simulator.world.faults` has every step.",
+        )  # fmt: skip
     meta = manifest.get("metadata") or {}
-    namespace, name = meta.get("namespace", "default"), meta.get("name", "")
-    if hand.store.find(resource, namespace if resource.namespaced else None, name) is None:
-        hand.store.create(resource, manifest, manager=_MANAGER)
+    namespace, name = meta.get("namespace", "default") if resource.namespaced else "", meta.get("name", "")
+    is_new = hand.store.find(stored_as(resource), namespace or None, name) is None
+    offer = offers()[resource.group, resource.version, resource.plural]
+    target = Target(offer, namespace, "" if is_new else name)
+    if is_new:
+        writing.create(hand.store, _write("POST", target, manifest), target)
         return f"{resource.kind} {name} created"
-    hand.store.update(resource, manifest, manager=_MANAGER)
+    writing.update(hand.store, _write("PUT", target, manifest), target)
     return f"{resource.kind} {name} configured"
 
 
@@ -350,6 +367,11 @@ def _edit(hand: Person, workload: Workload, edit: Callable[[Object], None], what
     edit(changed)
     hand.store.update(resource_of(workload.kind), changed, manager=_MANAGER)
     return f"{workload}: {what}"
+
+
+def _write(method: str, target: Target, manifest: Object) -> Request:
+    query = {"fieldManager": _MANAGER, "fieldValidation": "Strict"}
+    return Request(method, "", query, {}, orjson.dumps(manifest), user=ADMIN, target=target)
 
 
 def _resource(kind: str, api_version: str) -> Resource:
