@@ -1,6 +1,5 @@
 """`aegis status`."""
 
-from collections import Counter
 from typing import Any
 
 from aegis.cli.api import Api, connect
@@ -25,8 +24,6 @@ def _look(api: Api) -> dict[str, Any]:
         storm = api.get("/api/v1/storm")
     except NotFoundError:
         storm = None
-    incidents = Counter(one["state"] for one in api.get("/api/v1/incidents", limit=500)["incidents"])
-    remediations = Counter(one["state"] for one in api.get("/api/v1/remediations", limit=500)["remediations"])
     keys, head = api.get("/api/v1/audit/key"), api.get("/api/v1/audit/head")
     return {
         "backend": api.url,
@@ -35,6 +32,6 @@ def _look(api: Api) -> dict[str, Any]:
         "audit": f"{head['sequence']}:{head['hash']}" if head else None,
         "actions": f"paused: {pause['reason']}" if pause["paused"] else ON,
         "storm": f"since {storm['since']}" if storm and storm["active"] else "none",
-        "incidents": dict(incidents),
-        "remediations": dict(remediations),
+        "incidents": api.get("/api/v1/incidents/counts"),
+        "remediations": api.get("/api/v1/remediations/counts"),
     }

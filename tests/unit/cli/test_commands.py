@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 import typer
+from sqlalchemy import text
 from tests.servers import KEYS
-from tests.services.backend.rig import policy
+from tests.services.backend.rig import Rig, policy
 from tests.services.backend.test_incidents import alert, fire, tell
 from tests.services.backend.test_incidents import report as a_report
 from tests.unit.cli.conftest import Answering, Cli, Installed
@@ -44,6 +45,32 @@ def test_status_says_in_one_look_whether_all_is_well(cli: Installed, public_key:
     assert status["public_key"] == public_key
     assert "aegis resume" in cli.tells("status")
     assert cli.json("status", name="eve")["incidents"] == {}
+
+
+def test_status_counts_what_is_open_however_old_and_buried_it_is(cli: Installed) -> None:
+    cli.do(fire(cli.rig, alert()))
+    cli.do(cli.rig.propose())
+    cli.do(bury(cli.rig, "incidents", "opened_at", "id", "key", count=600, over="resolved"))
+    unique = ("id", "order_id", "proposal_id", "dedupe_key")
+    cli.do(bury(cli.rig, "remediations", "proposed_at", *unique, count=600, over="kept"))
+
+    status = cli.json("status")
+
+    assert status["incidents"]["open"] == 1
+    assert status["remediations"]["proposed"] == 1
+    assert sum(status["remediations"].values()) == 601
+    assert cli.json("status", name="eve")["remediations"] == {}
+
+
+async def bury(rig: Rig, table: str, at: str, *under: str, count: int, over: str) -> None:
+    """Copy the rows of a table so many times, as what is newer and over; `under` are the columns that are unique."""
+    names = ", ".join(f"'{column}', {column} || '-' || number" for column in under)
+    changes = f"jsonb_build_object({names}, 'state', '{over}', '{at}', one.{at} + interval '1 hour')"
+    copy = f"(jsonb_populate_record(one, {changes})).*"
+    async with rig.database.transaction() as tx:
+        await tx.execute(
+            text(f"INSERT INTO {table} SELECT {copy} FROM {table} one, generate_series(1, {count}) number")
+        )
 
 
 def test_incidents_are_listed_shown_and_acknowledged(cli: Installed) -> None:

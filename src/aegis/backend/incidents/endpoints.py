@@ -72,6 +72,14 @@ async def page(
     return IncidentPage(incidents=[_readable(one, principal) for one in found])
 
 
+@routes.get("/incidents/counts")
+async def counts(here: Here, principal: Principal = anywhere(Permission.READ)) -> dict[str, int]:
+    """Count all there are, however many, by state."""
+    async with here.ports.database.transaction() as tx:
+        readable = [one for one in await repository.namespaces(tx) if principal.may(Permission.READ, one)]
+        return await repository.count_by_state(tx, namespaces=readable)
+
+
 @routes.get("/incidents/{incident_id}")
 async def show(here: Here, incident_id: str, principal: Principal = anywhere(Permission.READ)) -> Incident:
     return await _visible(here, incident_id, principal)

@@ -5,7 +5,7 @@ from datetime import datetime
 from typing import Any
 from zlib import crc32
 
-from sqlalchemy import desc, select, update
+from sqlalchemy import desc, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -90,6 +90,11 @@ async def page(
     if before is not None:
         query = query.where(incidents.c.opened_at < before)
     return [_incident(row) for row in (await tx.execute(query)).all()]
+
+
+async def count_by_state(tx: AsyncConnection, *, namespaces: Collection[str]) -> dict[str, int]:
+    query = select(incidents.c.state, func.count()).where(incidents.c.namespace.in_(namespaces))
+    return {row[0]: row[1] for row in (await tx.execute(query.group_by(incidents.c.state))).all()}
 
 
 async def acknowledge(tx: AsyncConnection, incident_id: str, *, at: datetime) -> bool:

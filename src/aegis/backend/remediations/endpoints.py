@@ -199,6 +199,14 @@ async def page(
     return RemediationPage(remediations=found)
 
 
+@people.get("/counts")
+async def counts(here: Here, principal: Principal = anywhere(Permission.READ)) -> dict[str, int]:
+    """Count all there are, however many, by state."""
+    async with here.ports.database.transaction() as tx:
+        readable = [one for one in await repository.namespaces(tx) if principal.may(Permission.READ, one)]
+        return await repository.count_by_state(tx, namespaces=readable)
+
+
 @people.post("", status_code=202)
 async def request(here: Here, asked: Request, principal: Principal = anywhere(Permission.REQUEST)) -> Accepted:
     """Ask for an action. It is rehearsed and decided like any other; whoever asks cannot approve it."""

@@ -176,8 +176,11 @@ async def page(
     return [await _complete(tx, row) for row in (await tx.execute(query)).all()]
 
 
-async def count_by_state(tx: AsyncConnection) -> dict[str, int]:
-    query = select(remediations.c.state, func.count().label("count")).group_by(remediations.c.state)
+async def count_by_state(tx: AsyncConnection, *, namespaces: Collection[str] | None = None) -> dict[str, int]:
+    """Count remediations, everywhere unless it is said where."""
+    query = select(remediations.c.state, func.count()).group_by(remediations.c.state)
+    if namespaces is not None:
+        query = query.where(remediations.c.namespace.in_(namespaces))
     return {row[0]: row[1] for row in (await tx.execute(query)).all()}
 
 
