@@ -6,24 +6,28 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import orjson
 import pytest
 from tests.builders import NOW, proposal, target
+from tests.servers import KEYS
 
 from aegis.cli.demo.command import _folder
 from aegis.cli.demo.play import Ending, Play, Seen
 from aegis.cli.demo.show import document_of, print_table
 from aegis.cli.demo.story import Act, Case, load_story
 from aegis.cli.output import console
+from aegis.contracts.audit import GENESIS, Checkpoint, checkpoint_bytes
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.contracts.targets import TargetRef
 from aegis.kit.errors import AegisError, ForbiddenError, TemporaryError
+from aegis.kit.signing import PrivateKey
 
 EXAMPLES = Path(__file__).parents[3] / "examples"
 STORY = load_story(EXAMPLES / "07-not-ours" / "story.yaml")
 ENDED = Ending(
     story="not-ours/frozen", fault="a bad revision", target="shop/Deployment/web", detected_after_s=12.0,
     verified_after_s=None, cause=None, action="rollback_rollout", decision=None, result="expired", expected="expired",
-    ok=True, audit={"entries": 7, "checkpoints": 2, "orders": 1, "problems": []},
+    ok=True, audit={"entries": 7, "checkpoints": 2, "countersigned": 1, "orders": 1, "problems": []},
 )  # fmt: skip
 
 
@@ -142,6 +146,50 @@ def test_the_table_fits_a_page_explains_its_words_and_counts_each_chain_once() -
     assert "expired: a guardrail said not now" in told
     assert "denied: policy or a person said no" in told
     assert "audit: 7 entries in 1 chains" in told
+
+
+def test_of_the_audit_trails_only_what_held_is_told() -> None:
+    broken = replace(ENDED, story="quiet", audit=ENDED.audit | {"problems": ["audit: entry 3 was altered"]})
+
+    def told(*endings: Ending) -> str:
+        with console.capture() as captured:
+            print_table(endings)
+        return captured.get().splitlines()[-1]
+
+    assert told(ENDED) == (
+        "audit: 7 entries in 1 chains, verified with the public keys alone; "
+        "the Executor has countersigned 1 of 2 checkpoints"
+    )
+    assert told(ENDED, broken) == "audit: 14 entries in 2 chains, and that of quiet does not hold"
+    assert told(replace(ENDED, audit={})) == "audit: there is no trail to verify"
+
+
+@pytest.mark.parametrize("witness", [KEYS.witness, KEYS.data])
+def test_the_trail_is_checked_with_the_witness_key_too(tmp_path: Path, witness: str) -> None:
+    key, signed_by = PrivateKey.from_text(KEYS.signing), PrivateKey.from_text(KEYS.witness)
+    checkpoint = checkpoint_of(key, signed_by)
+    playing = Play(PretendStage())  # type: ignore[arg-type]
+    playing._stage = SimpleNamespace(  # type: ignore[assignment]
+        api=lambda: SimpleNamespace(lines=lambda _: [orjson.dumps({"checkpoint": checkpoint.model_dump(mode="json")})]),
+        folder=tmp_path,
+        secrets=SimpleNamespace(
+            public_key=key.public.to_text(), witness_public_key=PrivateKey.from_text(witness).public.to_text()
+        ),
+    )
+
+    found = playing._audit()
+
+    assert found["countersigned"] == 1
+    assert bool(found["problems"]) is (witness != KEYS.witness)
+
+
+def checkpoint_of(key: PrivateKey, witness: PrivateKey) -> Checkpoint:
+    """The checkpoint of a chain in which nothing has happened yet."""
+    signed = checkpoint_bytes(0, GENESIS, NOW)
+    return Checkpoint(
+        sequence=0, hash=GENESIS, at=NOW, key_id=key.id, signature=key.sign(signed),
+        witness_key_id=witness.public.id, witness_signature=witness.sign(signed),
+    )  # fmt: skip
 
 
 def test_what_a_failed_demo_left_stays_and_what_a_good_one_left_goes(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from aegis.cli.audit import read_export
 from aegis.cli.demo.stage import Stage
 from aegis.cli.demo.story import Act, Case, Story, When
-from aegis.contracts.audit import broken_links
+from aegis.contracts.audit import broken_links, not_countersigned
 from aegis.contracts.remediations import Remediation, RemediationState
 from aegis.kit.errors import AegisError, TemporaryError
 from aegis.kit.signing import PublicKey
@@ -307,7 +307,7 @@ class Play:
         return []
 
     def _audit(self) -> dict[str, Any]:
-        """Export the audit trail, and verify it with nothing but the public keys."""
+        """Export the audit trail, and verify it with nothing but the two public keys."""
         api = self._stage.api()
         file = self._stage.folder / "audit.jsonl"
         with file.open("wb") as out:
@@ -315,9 +315,15 @@ class Play:
                 out.write(line + b"\n")
         entries, checkpoints = read_export(file)
         key = PublicKey.from_text(self._stage.secrets.public_key)
-        problems = [f"audit: {one}" for one in broken_links(entries, checkpoints, key=key)]
-        orders = sum(one.event == "order:issued" for one in entries)
-        return {"entries": len(entries), "checkpoints": len(checkpoints), "orders": orders, "problems": problems}
+        witness = PublicKey.from_text(self._stage.secrets.witness_public_key)
+        problems = broken_links(entries, checkpoints, key=key, witnesses=[witness])
+        return {
+            "entries": len(entries),
+            "checkpoints": len(checkpoints),
+            "countersigned": len(checkpoints) - not_countersigned(checkpoints),
+            "orders": sum(one.event == "order:issued" for one in entries),
+            "problems": [f"audit: {one}" for one in problems],
+        }
 
     def _reasons(self, case: Case) -> list[str]:
         found = self._remediations_of(case)

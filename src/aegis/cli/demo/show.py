@@ -35,9 +35,23 @@ def print_table(endings: Sequence[Ending]) -> None:
     for result in dict.fromkeys(one.result for one in endings):
         if result in _MEANS:
             console.print(f"[bold]{result}[/bold]: {_MEANS[result]}", highlight=False)
-    chains = chains_of(endings)
-    entries = sum(chain.get("entries", 0) for chain in chains.values())
-    console.print(f"audit: {entries} entries in {len(chains)} chains, verified with the public keys alone")
+    console.print(f"audit: {_told_of(chains_of(endings))}")
+
+
+def _told_of(chains: Mapping[str, dict[str, Any]]) -> str:
+    """Say what held of the audit chains, and no more than that."""
+    if not chains:
+        return "there is no trail to verify"
+    entries, checkpoints, countersigned = (
+        sum(chain[each] for chain in chains.values()) for each in ("entries", "checkpoints", "countersigned")
+    )
+    counted = f"{entries} entries in {len(chains)} chains"
+    if broken := [story for story, chain in chains.items() if chain["problems"]]:
+        return f"{counted}, and that of {', '.join(broken)} does not hold"
+    return (
+        f"{counted}, verified with the public keys alone; "
+        f"the Executor has countersigned {countersigned} of {checkpoints} checkpoints"
+    )
 
 
 def table_of(endings: Sequence[Ending]) -> Table:

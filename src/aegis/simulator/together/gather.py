@@ -26,6 +26,10 @@ _ENTRIES = """
 SELECT e.id, e.at, e.actor, e.event, e.subject, e.detail, s.sequence, s.previous_hash, s.hash
 FROM audit_seals s JOIN audit_entries e ON e.id = s.entry_id AND e.at = s.at ORDER BY s.sequence
 """
+_CHECKPOINTS = """
+SELECT c.*, coalesce(w.key_id, '') AS witness_key_id, coalesce(w.signature, '') AS witness_signature
+FROM audit_checkpoints c LEFT JOIN audit_witnesses w USING (sequence) ORDER BY c.sequence
+"""
 
 
 async def gather(run: Together) -> Evidence:
@@ -67,10 +71,9 @@ async def gather(run: Together) -> Evidence:
         plans=plans,
         storms=await _rows(run.journal, "storms"),
         entries=[AuditEntry.model_validate(dict(row)) for row in await run.records.fetch(_ENTRIES)],
-        checkpoints=[
-            Checkpoint.model_validate(row) for row in await _rows(run.records, "audit_checkpoints", by="sequence")
-        ],
+        checkpoints=[Checkpoint.model_validate(dict(row)) for row in await run.records.fetch(_CHECKPOINTS)],
         key=key.public,
+        witness=PrivateKey.from_text(run.keys.witness).public,
         acknowledged=[
             (one.path, one.sent, one.answered)
             for one in run.network.exchanges
@@ -98,9 +101,8 @@ def _settings(run: Together) -> ExecutorSettings:
     return ExecutorSettings.model_validate(given | dict(run.executor_settings))
 
 
-async def _rows(connection: "asyncpg.Connection[Any]", table: str, *, by: str = "") -> list[dict[str, Any]]:
-    order = f" ORDER BY {by}" if by else ""
-    return [dict(row) for row in await connection.fetch(f'SELECT * FROM "{table}"{order}')]  # noqa: S608
+async def _rows(connection: "asyncpg.Connection[Any]", table: str) -> list[dict[str, Any]]:
+    return [dict(row) for row in await connection.fetch(f'SELECT * FROM "{table}"')]  # noqa: S608
 
 
 async def _dump(connection: "asyncpg.Connection[Any]") -> bytes:

@@ -124,11 +124,20 @@ async def live(run: Together, schedule: Schedule) -> Lived:
 async def conclude(run: Together, *, within_s: float = LONGEST_S) -> Lived:
     """Let everything end, and judge what is left behind."""
     await end(run, within_s=within_s)
+    await _countersign(run)
     evidence = await gather(run)
     rulings = judge(evidence)
     story = [f"{(at - run.began_at).total_seconds():6.0f} s  {what}" for at, what in run.story]
     counts = exercised(run, evidence, rulings)
     return Lived(run.seed, story, rulings, run.network.surprises, evidence, counts)
+
+
+async def _countersign(run: Together) -> None:
+    """Let the Executor, which may have been away to the end, countersign what was audited meanwhile."""
+    first = run.replicas["executor"][0]
+    if not first.is_alive:
+        await first.start()
+    await run.turn("executor.monitor")
 
 
 async def happen(run: Together, schedule: Schedule) -> None:

@@ -4,7 +4,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from aegis.kit.clock import Clock
 from aegis.kit.errors import InvalidError
@@ -25,7 +25,6 @@ class Scenario(BaseModel):
     description: str = ""
     seed: int
     topology: TopologySpec = TopologySpec()
-    duration_s: float | None = Field(default=None, gt=0)
     images: dict[str, Program] = {}
     """Images beyond those of the topology, for manifests that a step applies."""
     steps: tuple[TimedStep, ...] = ()

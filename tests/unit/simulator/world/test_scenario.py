@@ -15,7 +15,6 @@ STORY = """
 name: A bad revision of the front door
 seed: 7
 topology: {shape: random, workloads: 8}
-duration_s: 300
 steps:
   - {at_s: 60, do: deploy, target: "@entry", tag: 9.9.0, behaviour: {error_share: 0.5}, note: the fault}
   - {at_s: 150, do: undo, target: "@entry"}
@@ -69,6 +68,7 @@ def test_two_worlds_of_a_scenario_are_the_same() -> None:
     ("text", "complaint"),
     [
         ("{name: x}", "seed is missing"),
+        ("{name: x, seed: 1, duration_s: 300}", "duration_s is not known here"),
         ("{name: x, seed: 1, steps: [{at_s: 1, do: explode}]}", "steps[0].step"),
         ("{name: x, seed: 1, steps: [{at_s: 1, do: scale, target: web, replicas: 1}]}", "steps[0].step.scale.target"),
         ("{name: x, seed: 1, steps: [{do: undo, target: a/b}]}", "steps[0].at_s"),

@@ -130,6 +130,8 @@ class Evidence:
     entries: Sequence[AuditEntry]
     checkpoints: Sequence[Checkpoint]
     key: PublicKey
+    witness: PublicKey
+    """What the audit trail's checkpoints are signed and countersigned with."""
     acknowledged: Sequence[tuple[str, bytes, bytes]]
     """Path, body and answer of what the Backend said yes to."""
     verdicts: Sequence[tuple[datetime, str, str]]

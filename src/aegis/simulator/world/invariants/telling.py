@@ -136,9 +136,9 @@ def _concluded_at(found: Evidence, row: Row) -> datetime | None:
 
 
 def audit_has_no_gap(found: Evidence) -> Ruling:
-    """Rule 14: the chain verifies, and every move and every write is in it."""
+    """Rule 14: the chain verifies with both keys, and every move and every write is in it."""
     ruling = Ruling()
-    for problem in broken_links(found.entries, found.checkpoints, key=found.key):
+    for problem in broken_links(found.entries, found.checkpoints, key=found.key, witnesses=[found.witness]):
         ruling.check(False, problem)
     for row in found.tables["remediations"]:
         moves = [entry for entry in found.entries if entry.subject == row["id"] and _state(entry) is not None]
