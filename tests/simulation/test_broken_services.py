@@ -12,6 +12,7 @@ from typing import Any
 import httpx2
 import orjson
 import pytest
+from sqlalchemy import delete
 from tests.simulation.conftest import Stage
 from tests.simulation.small import NEVER_READY, bad_revision, hopeless, play_out, schedule
 
@@ -22,6 +23,7 @@ from aegis.ai_engine.settings import AiEngineSettings
 from aegis.backend.ports import BackendPorts
 from aegis.backend.remediations import repository
 from aegis.backend.remediations.remediator import Remediator
+from aegis.backend.remediations.tables import approvals
 from aegis.backend.service import Backend
 from aegis.contracts.decisions import Decision, Effect
 from aegis.contracts.orders import Order
@@ -196,6 +198,15 @@ class Forgetful(Remediator):
         return self.ports.ids.new("rem", self.ports.clock.now())
 
 
+class Careless(Remediator):
+    """Says yes to an approval, and has it no more when it counts."""
+
+    async def step(self) -> None:
+        async with self.ports.database.transaction() as tx:
+            await tx.execute(delete(approvals))
+        await super().step()
+
+
 class Eager(Remediator):
     """Begins anew each time it is told the same thing."""
 
@@ -291,6 +302,11 @@ def _approved_late() -> Schedule:
     return hopeless(schedule(6, mode="approve", lasts_s=50).at(50, review("ann", "approve")))
 
 
+def _approved() -> Schedule:
+    made = schedule(19, mode="approve", lasts_s=60, backend_settings={"approval_lifetime": timedelta(minutes=5)})
+    return hopeless(made).at(40, review("ann", "approve"))
+
+
 def _nobody_can_tell() -> Schedule:
     """The AI Engine goes, once its proposal is made."""
     made = bad_revision(schedule(9, lasts_s=12)).at(6, kill("ai-engine", for_s=3600))
@@ -346,6 +362,7 @@ CASES: Mapping[str, Case] = {
     ),
     "pause_stops": _case(_paused, _executor(beginner=DeafToPauses)),
     "nothing_acknowledged_is_lost": _case(lambda: hopeless(schedule(12, lasts_s=30)), _backend(Forgetful), proposals=0),
+    "nothing_acknowledged_is_lost: approvals": _case(_approved, _backend(Careless)),
     "replicas_are_as_good_as_one": _case(_said_twice, _backend(Eager)),
     "audit_has_no_gap": _case(lambda: hopeless(schedule(14)), _backend(Discreet)),
     "audit_has_no_gap: countersigned": Case(lambda: hopeless(schedule(18)), lambda run: {"executor": _forger(run)}),

@@ -15,9 +15,18 @@ from aegis.kit.database import Database
 from aegis.kit.signing import PrivateKey
 from aegis.simulator.kubernetes.resources import DEPLOYMENTS, EVENTS, HPAS, PODS, STATEFULSETS
 from aegis.simulator.together.together import CLUSTER, Together
-from aegis.simulator.world.invariants.evidence import Evidence
+from aegis.simulator.world.invariants.evidence import Acknowledged, Evidence
 
-_TABLES = ("remediations", "outcomes", "work_items", "approvals", "notifications", "pauses", "incidents")
+_TABLES = (
+    "remediations",
+    "outcomes",
+    "work_items",
+    "approvals",
+    "notifications",
+    "pauses",
+    "incidents",
+    "policy_versions",
+)
 _NAMES = """
 SELECT c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p') AND NOT c.relispartition
@@ -75,7 +84,7 @@ async def gather(run: Together) -> Evidence:
         key=key.public,
         witness=PrivateKey.from_text(run.keys.witness).public,
         acknowledged=[
-            (one.path, one.sent, one.answered)
+            Acknowledged(one.client, one.method, one.path, one.sent, one.answered)
             for one in run.network.exchanges
             if one.server.startswith("backend") and one.status < 300
         ],

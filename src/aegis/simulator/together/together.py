@@ -183,7 +183,7 @@ class Together:
         return [one for kind in KINDS for one in self.replicas[kind]]
 
     def person(self, name: str) -> Person:
-        return Person(name, self._http("person-0", self.replicas["backend"], token_of(name)))
+        return Person(name, self._http(f"person-{name}", self.replicas["backend"], token_of(name)))
 
     async def alert(self, *, namespace: str, kind: str, name: str, resolved: bool = False) -> httpx.Response | None:
         """Let Alertmanager say that something is wrong with a workload, or no longer."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from aegis.simulator.world.invariants import acting, telling
+from aegis.simulator.world.invariants import acting, remembering, telling
 from aegis.simulator.world.invariants.evidence import Evidence, Ruling
 
 Rule = Callable[[Evidence], Ruling]
@@ -23,7 +23,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
             telling.leases_are_kept,
             telling.ai_engine_alone_changes_nothing,
             acting.pause_stops,
-            telling.nothing_acknowledged_is_lost,
+            remembering.nothing_acknowledged_is_lost,
             telling.replicas_are_as_good_as_one,
             telling.audit_has_no_gap,
             telling.values_stay_inside,

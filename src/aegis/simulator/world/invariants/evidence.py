@@ -108,6 +108,18 @@ class Span:
 
 
 @dataclass(frozen=True)
+class Acknowledged:
+    """A request that the Backend said yes to."""
+
+    sender: str
+    """As the wire calls them: `executor-0`, `person-ada`."""
+    method: str
+    path: str
+    body: bytes
+    answer: bytes
+
+
+@dataclass(frozen=True)
 class Evidence:
     """All of it. `tables` are the Backend's, by name."""
 
@@ -132,8 +144,7 @@ class Evidence:
     key: PublicKey
     witness: PublicKey
     """What the audit trail's checkpoints are signed and countersigned with."""
-    acknowledged: Sequence[tuple[str, bytes, bytes]]
-    """Path, body and answer of what the Backend said yes to."""
+    acknowledged: Sequence[Acknowledged]
     verdicts: Sequence[tuple[datetime, str, str]]
     """When the AI Engine said what about which order, or proposal not yet ordered."""
     dumps: Mapping[str, bytes]

@@ -84,26 +84,6 @@ def _concluded_by_people(found: Evidence, purpose: str) -> set[str]:
     return {row["concerns"] for row in followed if orjson.loads(row["order"])["purpose"] == purpose}
 
 
-def nothing_acknowledged_is_lost(found: Evidence) -> Ruling:
-    """Rule 12: whatever the Backend said yes to is in its database."""
-    ruling = Ruling()
-    incidents = {row["key"] for row in found.tables["incidents"]}
-    remediations = {row["id"] for row in found.tables["remediations"]}
-    outcomes = {(row["order_id"], row["sequence"]) for row in found.tables["outcomes"]}
-    for path, sent, answered in found.acknowledged:
-        if path == "/api/v1/incidents/reports":
-            key = orjson.loads(sent)["key"]
-            ruling.check(key in incidents, f"the report of {key} was acknowledged and is lost")
-        elif path == "/api/v1/proposals":
-            given = orjson.loads(answered)["remediation_id"]
-            ruling.check(given in remediations, f"remediation {given} was acknowledged and is lost")
-        elif path.endswith("/outcomes"):
-            body = orjson.loads(sent)
-            known = (body["order_id"], body["sequence"]) in outcomes or body["remediation_id"] not in remediations
-            ruling.check(known, f"report {body['sequence']} of {body['order_id']} was acknowledged and is lost")
-    return ruling
-
-
 def replicas_are_as_good_as_one(found: Evidence) -> Ruling:
     """Rule 13: nothing is under way twice, nobody is told twice, no report is missing."""
     ruling = Ruling()
