@@ -95,6 +95,12 @@ class Cluster:
             self.binary, *arguments, stdin=pipe, stdout=pipe, stderr=pipe, env=self.environment
         )
 
+    async def is_watched(self) -> None:
+        """Return when somebody watches, who has therefore seen what there is."""
+        async with asyncio.timeout(10):
+            while not any(one.verb == "watch" for one in self.app.requests):
+                await asyncio.sleep(0.01)
+
     def get(self, resource: Any, name: str) -> Object:
         return self.store.get(resource, "default" if resource.namespaced else None, name)
 
@@ -582,7 +588,7 @@ async def test_waiting_for_a_condition(cluster: Cluster) -> None:
     cluster.report(PODS, "web-1", conditions=[{"type": "Ready", "status": "False"}])
 
     waiting = asyncio.create_task(cluster.ok("wait", "--for=condition=Ready", "pod/web-1", "--timeout=5s"))
-    await asyncio.sleep(0.3)
+    await cluster.is_watched()
     was_waiting = not waiting.done()
     cluster.report(PODS, "web-1", conditions=[{"type": "Ready", "status": "True"}])
 
@@ -599,7 +605,7 @@ async def test_a_rollout_is_followed_to_its_end(cluster: Cluster) -> None:
     cluster.report(DEPLOYMENTS, "web", **half)
 
     following = asyncio.create_task(cluster.ok("rollout", "status", "deploy/web", "--timeout=10s"))
-    await asyncio.sleep(0.4)
+    await cluster.is_watched()
     cluster.report(DEPLOYMENTS, "web", availableReplicas=2)
     output = await following
 
