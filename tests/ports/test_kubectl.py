@@ -98,7 +98,7 @@ class Cluster:
     async def is_watched(self) -> None:
         """Return when somebody watches, who has therefore seen what there is."""
         async with asyncio.timeout(10):
-            while not any(one.verb == "watch" for one in self.app.requests):
+            while not any(one.verb == "watch" for one in self.app.requests):  # noqa: ASYNC110 (nothing tells)
                 await asyncio.sleep(0.01)
 
     def get(self, resource: Any, name: str) -> Object:
