@@ -46,6 +46,7 @@ def schedule(
 
 BAD_REVISION = step(do="deploy", target="@entry", tag="2.0.0", behaviour={"exit_at_start": 1})
 NEVER_READY = step(do="behave", target="@entry", changes={"never_ready": True}, survives_restart=True)
+READY = step(do="behave", target="@entry", changes={"never_ready": False}, survives_restart=True)
 SCALE_OUT: dict[str, Any] = {"kind": "scale_workload", "by": 1}
 
 
