@@ -133,10 +133,10 @@ async def conclude(run: Together, *, within_s: float = LONGEST_S) -> Lived:
 
 
 async def _countersign(run: Together) -> None:
-    """Let the Executor, which may have been away to the end, countersign what was audited meanwhile."""
-    first = run.replicas["executor"][0]
-    if not first.is_alive:
-        await first.start()
+    """Let the Executor countersign what was audited while it, or the Backend, was away to the end."""
+    for replica in (*run.replicas["backend"], run.replicas["executor"][0]):
+        if not replica.is_alive:
+            await replica.start()
     await run.turn("executor.monitor")
 
 
