@@ -30,6 +30,8 @@ from aegis.clients.api_server import (
     told,
 )
 from aegis.clients.kubernetes import connect
+from aegis.executor.guardrails.config_map import with_config_map
+from aegis.executor.guardrails.facts import Switches
 from aegis.kit.errors import AegisError, UpstreamError
 
 OLDEST_PYTHON = (3, 11)
@@ -180,7 +182,11 @@ def _guardrails(kubeconfig: Path) -> list[Finding]:
         return [Finding(what, True, "there is none: no pause, freeze or policy floor of an operator's", hint)]
     if not response.is_success:
         return [Finding(what, False, told(response))]
-    return [Finding(what, True, f"says: {', '.join(sorted(body_of(response).get('data') or {})) or 'nothing'}")]
+    data = body_of(response).get("data") or {}
+    nonsense = with_config_map(Switches(), data).unreadable
+    if nonsense:
+        return [Finding(what, False, nonsense, "Aegis does nothing until it is corrected")]
+    return [Finding(what, True, f"says: {', '.join(sorted(data)) or 'nothing'}")]
 
 
 def _rights(service: str, kubeconfig: Path, namespaces: Sequence[str]) -> list[Finding]:

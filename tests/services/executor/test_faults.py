@@ -643,6 +643,7 @@ async def test_fields_that_somebody_changed_since_are_not_undone_and_somebody_is
 
     outcome = rig.said(order)
     assert (outcome.stage, outcome.escalate) == (Stage.ESCALATED, True)
+    assert "no longer hold what was written (/spec/template/spec/hostNetwork)" in outcome.reason
     assert rig.find(DEPLOYMENTS, "web")["spec"]["template"]["spec"]["hostNetwork"] is True
 
 

@@ -106,6 +106,11 @@ async def test_the_operators_config_map_and_its_absence_are_named(alone: Cli, cl
     cluster.store.create(CONFIGMAPS, {"metadata": metadata, "data": {"paused": "true", "freeze": "[]"}})
     assert await of_config_map() == ("ok", "says: freeze, paused")
 
+    cluster.store.delete(CONFIGMAPS, "aegis", "aegis-guardrails")
+    cluster.store.create(CONFIGMAPS, {"metadata": metadata, "data": {"policy-floor": "raise_memry: 1"}})
+    result, why = await of_config_map()
+    assert (result, "policy-floor: raise_memry is unknown" in why) == ("missing", True)
+
     cluster.store.delete(CLUSTERROLES, None, "aegis-executor")
     result, why = await of_config_map()
     assert (result, "403" in why) == ("missing", True)

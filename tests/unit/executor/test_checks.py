@@ -96,6 +96,14 @@ def test_each_check_says_no_to_what_it_is_there_for(
     assert verdict(facts(**changes)) == (check, expected)
 
 
+@pytest.mark.parametrize("where", ["labels", "annotations"])
+def test_a_misspelled_mode_is_told_as_what_it_is(where: str) -> None:
+    no = strictest(run_checks(proposal(), facts(namespace={"metadata": {where: {"aegis.dev/mode": "atuo"}}})))
+
+    assert no is not None
+    assert no.reason.endswith("is 'atuo', which is none of off, observe, approve, auto")
+
+
 def test_old_data_that_is_still_so_by_fresh_data_is_no_reason() -> None:
     assert verdict(facts(now=NOW + timedelta(minutes=5), confirmed=Confirmation.STILL_SO)) is None
 

@@ -120,11 +120,14 @@ async def test_what_the_operator_wrote_is_what_holds() -> None:
         ({"policy_floor": "rollback_rolout: 2"}, "rollback_rolout"),
     ],
 )
-async def test_a_misspelled_guardrail_stops_and_is_named(data: dict[str, str], unknown: str) -> None:
+async def test_a_misspelled_guardrail_stops_and_is_named(
+    data: dict[str, str], unknown: str, caplog: pytest.LogCaptureFixture
+) -> None:
     found = await switches(**data)
 
     assert found.operator_paused is None
-    assert unknown in found.unreadable
+    assert f"{unknown} is unknown; known are " in found.unreadable
+    assert found.unreadable in caplog.text
 
 
 async def test_an_object_of_a_kind_we_have_nothing_to_do_with_is_not_there_for_us() -> None:

@@ -15,6 +15,7 @@ from aegis.contracts.actions import ActionKind, ScaleWorkload
 from aegis.contracts.approvals import Approval, Verdict, consent_bytes
 from aegis.contracts.plans import CheckResult, CheckVerdict, Disturbance
 from aegis.contracts.proposals import Proposal
+from aegis.contracts.targets import MODES_BY_STRICTNESS
 from aegis.executor.guardrails.facts import (
     Confirmation,
     Facts,
@@ -105,6 +106,9 @@ def namespace_in_scope(proposal: Proposal, facts: Facts) -> No | None:
 
 def mode_allows(proposal: Proposal, facts: Facts) -> No | None:
     """Observe may be rehearsed, never carried out; off is not even rehearsed."""
+    if facts.misspelled_mode:
+        wrong, modes = facts.misspelled_mode, ", ".join(MODES_BY_STRICTNESS)
+        return refused(f"aegis.dev/mode of {proposal.owner} or its namespace is {wrong!r}, which is none of {modes}")
     if facts.mode == "off":
         return refused(f"aegis.dev/mode of {proposal.owner} or its namespace is off")
     if facts.mode == "observe" and not facts.rehearsing:

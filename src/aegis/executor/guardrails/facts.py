@@ -9,7 +9,7 @@ from typing import Any
 
 from aegis.contracts.approvals import Approval
 from aegis.contracts.proposals import Proposal
-from aegis.contracts.targets import Mode, effective_mode
+from aegis.contracts.targets import MODES_BY_STRICTNESS, Mode, effective_mode
 
 Object = dict[str, Any]
 
@@ -124,6 +124,12 @@ class Facts:
         return effective_mode(_marked(self.namespace), _marked(self.owner))
 
     @property
+    def misspelled_mode(self) -> str:
+        """What stands where a mode should, and is none: it counts as `off`."""
+        marks = (_marked(self.namespace), _marked(self.owner))
+        return next((mark for mark in marks if mark is not None and mark not in MODES_BY_STRICTNESS), "")
+
+    @property
     def healthy_pods(self) -> list[Object]:
         return [pod for pod in self.pods if is_ready(pod)]
 
@@ -169,13 +175,12 @@ def namespace_of(proposal: Proposal) -> str:
 
 
 def _marked(thing: Object | None) -> str | None:
-    """Return the mode that a label or an annotation sets; where both do, the stricter is found by the caller."""
+    """Return the mode that a label or an annotation sets: the stricter of both, or the one that is no mode at all."""
     if thing is None:
         return None
     metadata = thing["metadata"]
     label = (metadata.get("labels") or {}).get(MODE)
     annotation = (metadata.get("annotations") or {}).get(MODE)
-    if label is not None and annotation is not None:
-        return effective_mode(label, annotation)
-    found = label if label is not None else annotation
-    return None if found is None else str(found)
+    marks = [str(one) for one in (label, annotation) if one is not None]
+    misspelled = next((one for one in marks if one not in MODES_BY_STRICTNESS), None)
+    return misspelled or (effective_mode(marks[0], marks[-1]) if marks else None)

@@ -1,13 +1,12 @@
 """Read the cluster around a target, as the checks need it: once, now."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo
 
 import orjson
-from croniter import croniter
 
 from aegis.contracts.actions import ActionKind
 from aegis.contracts.approvals import Approval
@@ -16,13 +15,14 @@ from aegis.contracts.targets import TargetRef
 from aegis.contracts.verifications import Judgement, VerificationRequest
 from aegis.executor.cluster.paths import is_known
 from aegis.executor.guardrails.checks import is_stale
-from aegis.executor.guardrails.facts import Confirmation, Facts, Freeze, Limits, Object, Switches, controller_of
+from aegis.executor.guardrails.config_map import with_config_map
+from aegis.executor.guardrails.facts import Confirmation, Facts, Limits, Object, Switches, controller_of
 from aegis.executor.journal import repository
 from aegis.executor.ports import ExecutorPorts
 from aegis.kit.database import Transaction
 from aegis.kit.errors import AegisError, TemporaryError
-from aegis.kit.signing import PublicKey
-from aegis.kit.yaml import read_yaml
+
+log = logging.getLogger(__name__)
 
 READINGS_MISSED = 6
 """After so many intervals without a reading of the whole cluster's health nobody knows whether there is a storm."""
@@ -30,10 +30,6 @@ SAME_FIX_WINDOW = timedelta(days=1)
 VERIFIER_ANSWERS_WITHIN = timedelta(seconds=5)
 """Of real time."""
 
-_NONSENSE = (TypeError, ValueError, KeyError, AttributeError, OSError, OverflowError)
-"""What comes of reading what people may have written: no mapping, no number, no cron, no time zone, no key."""
-_KEYS = frozenset({"paused", "reason", "freeze", "policy-floor", "approver-keys"})
-_FREEZE_KEYS = frozenset({"name", "cron", "timeZone", "minutes", "namespaces"})
 _CONFIRMATIONS = {
     Judgement.BETTER: Confirmation.GONE,
     Judgement.NOT_YET: Confirmation.STILL_SO,
@@ -47,6 +43,7 @@ class Eyes:
 
     def __init__(self, ports: ExecutorPorts) -> None:
         self._ports = ports
+        self._nonsense = ""
         settings = ports.settings
         self._limits = Limits(
             cluster_id=settings.cluster_id,
@@ -123,7 +120,15 @@ class Eyes:
             return replace(switches, unreadable=f"the ConfigMap: {error}")
         if found is None:
             return replace(switches, operator_paused=False)
-        return _with_config_map(replace(switches, is_config_map_there=True), found.get("data") or {})
+        switches = with_config_map(replace(switches, is_config_map_there=True), found.get("data") or {})
+        self._tell_nonsense(switches.unreadable)
+        return switches
+
+    def _tell_nonsense(self, nonsense: str) -> None:
+        """Say once in the log what stops us; whoever wrote it may look there."""
+        if nonsense and nonsense != self._nonsense:
+            log.warning("nothing is done: %s", nonsense)
+        self._nonsense = nonsense
 
     async def _surroundings(self, proposal: Proposal, facts: Facts, owner: Object) -> Facts:
         cluster, namespace = self._ports.cluster, owner["metadata"]["namespace"]
@@ -215,64 +220,3 @@ def _is_controlled_by(thing: Object, owner: Object) -> bool:
 
 def _patterns(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
-
-
-def _with_config_map(switches: Switches, data: dict[str, str]) -> Switches:
-    """Read the operator's ConfigMap; one that cannot be understood stops like one that says stop.
-
-    A misspelled key is not understood either: whoever wrote `pause` for `paused` must not believe that we stopped.
-    """
-    try:
-        _only(_KEYS, data)
-        return replace(
-            switches,
-            operator_paused=data.get("paused", "false").strip().lower() not in ("false", "no", "0", ""),
-            operator_reason=data.get("reason", ""),
-            freezes=tuple(_freeze(entry) for entry in read_yaml(data.get("freeze", "")) or []),
-            floor=_floor(read_yaml(data.get("policy-floor", "")) or {}),
-            approver_keys=_approver_keys(read_yaml(data.get("approver-keys", "")) or {}),
-        )
-    except _NONSENSE as error:
-        return replace(switches, operator_paused=None, unreadable=f"the ConfigMap makes no sense: {error!r}")
-
-
-def _only(known: frozenset[str], found: Mapping[str, object]) -> None:
-    unknown = sorted(str(key) for key in found if key not in known)
-    if unknown:
-        raise ValueError(f"unknown: {', '.join(unknown)}; known: {', '.join(sorted(known))}")
-
-
-def _floor(found: dict[object, object]) -> dict[str, int]:
-    floor = {ActionKind(str(action)).value: int(str(needed)) for action, needed in found.items()}
-    for action, needed in floor.items():
-        if needed < 1:
-            raise ValueError(f"{action} would need {needed} approvers: leave it out, or name one or more")
-    return floor
-
-
-def _approver_keys(found: dict[object, object]) -> dict[str, str]:
-    keys = {str(approver): str(key) for approver, key in found.items()}
-    for key in keys.values():
-        PublicKey.from_text(key)  # raises ValueError for what is none
-    return keys
-
-
-def _freeze(entry: dict[str, object]) -> Freeze:
-    _only(_FREEZE_KEYS, entry)
-    cron, zone = str(entry["cron"]), str(entry.get("timeZone", "UTC"))
-    ZoneInfo(zone)  # raises KeyError for one that does not exist
-    if not croniter.is_valid(cron):
-        raise ValueError(f"{cron!r} is not a cron expression")
-    namespaces = entry.get("namespaces") or ["*"]
-    if not isinstance(namespaces, list):
-        raise TypeError(f"namespaces are a list, and not {namespaces!r}")
-    duration = timedelta(minutes=float(str(entry["minutes"])))
-    if duration <= timedelta():
-        raise ValueError(f"a freeze of {entry['minutes']} minutes never freezes anything")
-    return Freeze(
-        name=str(entry.get("name", cron)),
-        cron=cron,
-        time_zone=zone,
-        duration=duration,
-        namespaces=tuple(str(item) for item in namespaces),
-    )

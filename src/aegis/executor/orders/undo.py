@@ -13,7 +13,7 @@ import orjson
 
 from aegis.contracts.outcomes import Stage
 from aegis.contracts.verifications import Verification
-from aegis.executor.actions.base import is_stamped, patch_of, stamped_again, taking_off_stamp
+from aegis.executor.actions.base import FieldEdit, is_stamped, patch_of, redacted, stamped_again, taking_off_stamp
 from aegis.executor.guardrails.checks import is_protected
 from aegis.executor.journal.plan import KeptPlan
 from aegis.executor.orders.look import Eyes
@@ -74,7 +74,8 @@ class Undoer:
         if why_not is None:
             await self._conclude(row, Stage(row.undo_ends_in), row.undo_because)
         else:
-            reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({why_not})"
+            changed = ", ".join(await self._changed_since(plan)) or str(why_not)
+            reason = f"{row.undo_because}; not undone: the fields no longer hold what was written ({changed})"
             await self._conclude(row, Stage.ESCALATED, reason, escalate=True)
 
     async def _undo_of(self, row: Any, plan: KeptPlan, undo: ExactRequest) -> ExactRequest:
@@ -137,6 +138,16 @@ class Undoer:
         assert plan.exact.undo is not None
         writes = [step for step in orjson.loads(plan.exact.undo.body) if step["op"] != "test"]
         return all(value_at(target, step["path"]) == step.get("value") for step in writes)
+
+    async def _changed_since(self, plan: KeptPlan) -> list[str]:
+        """Return which of the fields that the undo would touch hold something else by now."""
+        target = await self.eyes.read(plan.shown.target)
+        assert plan.exact.undo is not None
+        if target is None:
+            return ["it is gone"]
+        tests = (step for step in orjson.loads(plan.exact.undo.body) if step["op"] == "test")
+        edits = [FieldEdit(step["path"], step["value"], value_at(target, step["path"])) for step in tests]
+        return [change.path for change in redacted(edits)]
 
     async def _conclude(self, row: Any, stage: Stage, reason: str, *, escalate: bool = False) -> None:
         async with self.ports.database.transaction() as tx:
