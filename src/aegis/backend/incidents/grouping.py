@@ -42,7 +42,9 @@ def severity_of(findings: Iterable[Finding]) -> Severity:
 
 def title_of(workload: WorkloadRef, diagnosis: Diagnosis | None, findings: Iterable[Finding]) -> str:
     if diagnosis is not None:
-        title = f"{workload}: {diagnosis.probable.summary or diagnosis.probable.cause}"
+        cause = diagnosis.probable
+        elsewhere = f", because of {cause.subject}" if str(cause.subject) != str(workload) else ""
+        title = f"{workload}{elsewhere}: {cause.summary or cause.cause}"
     else:
         first = next(iter(findings), None)
         title = f"{workload}: {first.summary}" if first is not None else str(workload)
