@@ -90,7 +90,10 @@ def compile_condition(source: str) -> Condition:
         if found is None:
             raise ConditionError(str(error), line=1, column=1) from error
         line, column = int(found["line"]), int(found["column"])
-        raise ConditionError(found["message"].split(" (in container")[0], line=line, column=column) from error
+        message = found["message"].split(" (in container")[0]
+        if message.startswith("undeclared reference"):
+            message += f"; known are {', '.join(VARIABLES)}"
+        raise ConditionError(message, line=line, column=column) from error
     if expression.return_type() != cel.Type.BOOL:
         kind = expression.return_type().name().lower()
         raise ConditionError(f"is a {kind}, and must be a bool", line=1, column=1)

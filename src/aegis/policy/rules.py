@@ -27,6 +27,7 @@ from aegis.policy.conditions import Condition, ConditionError, compile_condition
 REMEMBERED = 4096
 _HINT = "`aegis policies test FILE` checks a policy without saving it."
 RuleName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$")]
+NamespacePattern = Annotated[str, StringConstraints(pattern=r"^[a-z0-9*?\[\]!-]{1,63}$")]
 ApproverRole = Literal["approver", "admin"]
 
 
@@ -49,7 +50,7 @@ class Rule(_Strict):
     actions: tuple[ActionKind, ...] = ()
     """Which actions it speaks of; empty means every one."""
     causes: tuple[CauseKind, ...] = ()
-    namespaces: tuple[str, ...] = ()
+    namespaces: tuple[NamespacePattern, ...] = ()
     """Shell patterns, such as `shop-*`; empty means every namespace."""
     when: str = "true"
     """A CEL condition."""

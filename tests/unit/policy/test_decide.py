@@ -1,5 +1,7 @@
 """What policy says: strictest rule, silence, conditions, modes."""
 
+from pathlib import Path
+
 import pytest
 from tests.builders import NOW, plan, proposal
 
@@ -8,9 +10,10 @@ from aegis.contracts.decisions import Effect
 from aegis.contracts.diagnoses import CauseKind
 from aegis.contracts.targets import TargetFacts
 from aegis.kit.errors import InvalidError
+from aegis.policy.conditions import VARIABLES
 from aegis.policy.decide import Context, decide
 from aegis.policy.defaults import default_policies
-from aegis.policy.rules import Policy, parse_policy
+from aegis.policy.rules import Policy, Rule, parse_policy
 
 CONTEXT = Context(now=NOW, policy_version="1")
 
@@ -65,6 +68,8 @@ def test_a_rule_that_keeps_failing_allows_nothing_without_a_person() -> None:
         ("{name: a, effect: allow, colour: red}", "colour"),
         ("{name: a, effect: allow, when: 'confidence > \"x\"'}", "line 1, column 12"),
         ("{name: a, effect: allow, when: 'nobody == 1'}", "undeclared reference"),
+        ("{name: a, effect: allow, when: 'confidense > 0.5'}", "known are workload.cluster, "),
+        ("{name: a, effect: allow, namespaces: [BAD NS]}", "namespaces[0]"),
         ("{name: a, effect: allow, when: 'confidence'}", "must be a bool"),
     ],
 )
@@ -127,3 +132,11 @@ def test_the_longest_reason_that_a_rule_may_have_is_told_and_a_longer_one_refuse
     assert decide(proposal(), plan(), [longest], CONTEXT).reasons[0].startswith("p/a: xxx")
     with pytest.raises(InvalidError, match=r"spec\.rules\[0\]\(a\)\.because"):
         policy(f"{{name: a, effect: deny, because: {'x' * 4001}}}")
+
+
+def test_the_guide_names_all_that_a_rule_holds_and_a_condition_may_mention() -> None:
+    guide = (Path(__file__).parents[3] / "docs/guides/policies.md").read_text()
+
+    assert [one for one in (*Rule.model_fields, *VARIABLES) if f"`{one}`" not in guide] == []
+    document = guide.partition("```yaml\n")[2].partition("```")[0]
+    assert parse_policy(document).name == "payments"
