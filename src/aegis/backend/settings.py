@@ -47,7 +47,7 @@ class BackendSettings(BaseSettings):
     first_admin_password: SecretStr | None = None
     """Makes the person `admin` at the first start, and is never read again."""
     order_lifetime: timedelta = Field(default=timedelta(minutes=10), le=timedelta(minutes=15))
-    """How long an order may wait for a guardrail before it expires; remediation.md allows 15 minutes."""
+    """How long an order may wait for a guardrail before it expires; at most 15 minutes."""
     approval_lifetime: timedelta = timedelta(minutes=15)
     """A yes is for now, not for later."""
     rehearsal_lifetime: timedelta = timedelta(minutes=5)
