@@ -12,6 +12,7 @@ from aegis.cli.approver_keys import read_key
 from aegis.cli.output import Format, Output, print_json, print_one, print_rows, say
 from aegis.contracts.actions import Action
 from aegis.contracts.approvals import Verdict, consent_bytes
+from aegis.contracts.remediations import RemediationState
 from aegis.kit.errors import InvalidError
 from aegis.kit.mistakes import Mistake, mistake_of
 
@@ -52,11 +53,12 @@ def show(remediation_id: str, output: Output = Format.TABLE) -> None:
         "undo": [_change(change) for change in plan.get("undo_changes", [])],
         "checks": [f"{check['verdict']:<12} {check['name']} {check['reason']}" for check in found["checks"]],
         "decision": _decision(found["decision"]),
+        "awaits": _awaited(found),
         "approvals": [_approval(one) for one in found["approvals"]],
         "history": [f"{one['at']} {one['stage']}: {one['reason']}" for one in found["outcomes"]],
     }
     fields = (*_COLUMNS, "rationale", "plan", "plan_hash", "requests", "changes", "undo", "checks", "decision",
-              "approvals", "history")  # fmt: skip
+              "awaits", "approvals", "history")  # fmt: skip
     print_one(row, fields=fields, output=output)
 
 
@@ -105,7 +107,11 @@ def approve(
     signed = _signed(remediation_id, plan_hash, key) if key is not None else {}
     api.post(f"{path}/approve", {"plan_hash": plan_hash, "comment": comment, **signed})
     by_key = f", signed with key {signed['key_id']}" if signed else ""
-    say(f"{remediation_id} is approved, for plan {plan_hash[:12]}{by_key}")
+    given, needed = _approvals_of(api.get(path))
+    enough = "is approved" if given >= needed else f"has {given} of {needed} approvals"
+    say(f"{remediation_id} {enough}, for plan {plan_hash[:12]}{by_key}")
+    if not signed:
+        say("It is not signed: a policy floor of the Executor may ask for signatures (docs/guides/signed-approvals.md)")
 
 
 @app.command()
@@ -158,6 +164,25 @@ def _row(found: dict[str, Any]) -> dict[str, Any]:
 def _approval(approval: dict[str, Any]) -> str:
     signed = f"signed {approval['key_id']} " if approval["signature"] else ""
     return f"{approval['approver']} {approval['verdict']} {signed}{approval['comment']}"
+
+
+def _approvals_of(found: dict[str, Any]) -> tuple[int, int]:
+    """Return how many have said yes to its plan, and how many have to."""
+    plan = (found["plan"] or {}).get("hash")
+    said_yes = {
+        one["approver"] for one in found["approvals"] if one["verdict"] == Verdict.APPROVED and one["plan_hash"] == plan
+    }
+    return len(said_yes), max(1, (found["decision"] or {}).get("approvals_needed", 0))
+
+
+def _awaited(found: dict[str, Any]) -> str | None:
+    """Return whose yes is waited for, and until when."""
+    if found["state"] != RemediationState.AWAITING_APPROVAL:
+        return None
+    given, needed = _approvals_of(found)
+    role = found["decision"]["approver_role"]
+    approvals = "approval" if needed == 1 else "approvals"
+    return f"{needed} {approvals} by role {role}, {given} given, until {found['expires_at']}"
 
 
 def _change(change: dict[str, Any]) -> str:

@@ -134,6 +134,21 @@ def test_whoever_requested_it_cannot_approve_it(cli: Installed) -> None:
     assert "person:ada requested this; somebody else has to approve it" in said
 
 
+def test_of_two_approvals_the_first_is_told_as_one_of_two(cli: Installed) -> None:
+    cli.do(cli.rig.put_policy(policy("{name: ask, effect: require_approval, approvals: {count: 2}}", name="ask")))
+    remediation_id = cli.do(cli.rig.propose())
+    cli.do(cli.rig.rehearse())
+    until = cli.json("remediations", "show", remediation_id)["expires_at"]
+    assert f"2 approvals by role approver, 0 given, until {until}" in cli.tells("remediations", "show", remediation_id)
+
+    first = cli.tells("remediations", "approve", remediation_id, name="ann")
+    assert f"{remediation_id} has 1 of 2 approvals" in first
+    assert "a policy floor of the Executor may ask for signatures" in first
+    assert "2 approvals by role approver, 1 given" in cli.tells("remediations", "show", remediation_id)
+
+    assert f"{remediation_id} is approved" in cli.tells("remediations", "approve", remediation_id, name="bob")
+
+
 def test_a_no_is_kept_with_its_comment(cli: Installed) -> None:
     remediation_id, _ = cli.do(cli.rig.awaiting())
 
