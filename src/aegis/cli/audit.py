@@ -1,5 +1,6 @@
 """The commands of `aegis audit`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from pydantic import ValidationError
 from aegis.cli import api
 from aegis.cli.files import replacing, told
 from aegis.cli.output import Format, Output, print_json, print_rows, say
-from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, not_countersigned
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, checkpoint_bytes, not_countersigned
 from aegis.kit.errors import ConflictError, InvalidError
 from aegis.kit.mistakes import mistake_of
 from aegis.kit.signing import PublicKey
@@ -71,6 +72,11 @@ def verify(
     witnesses = [read_key(one, "--witness-key") for one in witness_key or []]
     expected = _head(expect) if expect is not None else None
     entries, checkpoints = read_export(file)
+    if not entries and not checkpoints:
+        raise InvalidError(
+            f"{file} holds nothing: no entry and no checkpoint", field="file", value=str(file),
+            hint="A trail is never empty: `aegis audit export` writes all of it.",
+        )  # fmt: skip
     problems = broken_links(entries, checkpoints, key=public_key, witnesses=witnesses or None, expected=expected)
     last = entries[-1] if entries else None
     found = {
@@ -88,8 +94,24 @@ def verify(
     if problems:
         raise ConflictError(
             "the chain is broken:\n  " + "\n  ".join(problems[:20]),
-            hint="Somebody has altered the trail since it was sealed: compare it with an earlier export.",
+            hint=_why_broken(checkpoints, public_key),
         )
+
+
+def _why_broken(checkpoints: Sequence[Checkpoint], key: PublicKey) -> str:
+    """Return as a hint what is the likely reason: one wrong key fits no checkpoint at all."""
+    if checkpoints and not any(_is_signed(one, key) for one in checkpoints):
+        named = " or ".join(dict.fromkeys(one.key_id for one in checkpoints))
+        return (
+            f"No checkpoint fits key {key.id}; they name {named}. Is `--key` the Backend's public key, not the "
+            "Executor's witness key? `aegis status` shows both. If it is, this is another trail, or a forged one."
+        )
+    return "Somebody has altered the trail since it was sealed: compare it with an earlier export."
+
+
+def _is_signed(checkpoint: Checkpoint, key: PublicKey) -> bool:
+    signed = checkpoint_bytes(checkpoint.sequence, checkpoint.hash, checkpoint.at)
+    return checkpoint.key_id == key.id and key.is_signed(signed, checkpoint.signature)
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -224,6 +224,29 @@ def test_what_status_said_proves_that_an_export_is_not_cut_off(cli: Installed, t
     assert "--witness-key 'none'" in cli.refuses(*verify, "--witness-key", "none")
 
 
+def test_a_key_that_fits_no_checkpoint_is_asked_about(cli: Installed, tmp_path: Path, public_key: str) -> None:
+    file, witness = tmp_path / "export.ndjson", PrivateKey.from_text(KEYS.witness).public
+    cli.tells("pause", "just to be sure")
+    cli.tells("audit", "export", str(file))
+
+    said = cli.refuses("audit", "verify", str(file), "--key", witness.to_text())
+    assert f"No checkpoint fits key {witness.id}" in said
+    assert "Is `--key` the Backend's public key, not the Executor's witness key?" in said
+    assert "altered" not in said
+
+    file.write_text(file.read_text().replace("just to be sure", "because I said so"))
+    assert "Somebody has altered the trail" in cli.refuses("audit", "verify", str(file), "--key", public_key)
+
+
+def test_an_export_that_holds_nothing_does_not_hold(alone: Cli, tmp_path: Path, public_key: str) -> None:
+    file = tmp_path / "export"
+    file.touch()
+
+    assert "holds nothing: no entry and no checkpoint" in alone.refuses(
+        "audit", "verify", str(file), "--key", public_key
+    )
+
+
 def test_what_is_no_export_or_no_key_is_named(alone: Cli, tmp_path: Path, public_key: str) -> None:
     file = tmp_path / "export"
     for content, complaint in (("[]\n", ":1 is neither"), ("{", ":1 cannot be read"), ('{"entry": {}}', ":1 cannot")):
