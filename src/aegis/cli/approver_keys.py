@@ -24,6 +24,8 @@ def new(person: Person, file: KeyFile, output: Output = Format.TABLE) -> None:
     """Make a key, and say what the cluster has to know of it."""
     key = random_key()
     with told(file, "write", "file"):
+        if not file.parent.exists():
+            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             # Readable by nobody else from its first moment on; a key that is there is never overwritten.
             file.touch(mode=0o600, exist_ok=False)

@@ -141,8 +141,24 @@ def test_a_key_is_written_for_nobody_else_and_never_over_another(alone: Cli, tmp
     assert file.read_text().strip() not in alone.tells("approver-keys", "show", "ann", str(file))
     assert alone.json("approver-keys", "show", "ann", str(file)) == told
     assert "there is a file" in alone.refuses("approver-keys", "new", "ann", str(file))
-    assert "cannot write" in alone.refuses("approver-keys", "new", "ann", str(tmp_path / "none" / "ann.key"))
+    assert "cannot write" in alone.refuses("approver-keys", "new", "ann", str(file / "ann.key"))
     assert PrivateKey.from_text(file.read_text().strip()).id == key.id
+
+
+def test_the_folder_of_a_key_is_made_for_nobody_else(alone: Cli, tmp_path: Path) -> None:
+    file = tmp_path / ".aegis" / "approver.key"
+
+    alone.tells("approver-keys", "new", "ann", str(file))
+
+    assert file.parent.stat().st_mode & 0o777 == 0o700
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+def test_the_guide_says_who_may_approve_with_a_key() -> None:
+    commands = [line.partition("aegis ")[2] for line in GUIDE.read_text().splitlines() if line.startswith("$ ")]
+
+    assert commands.index("people add ann --role approver") < commands.index("login URL --name ann")
+    assert "remediations approve ID --key ~/.aegis/approver.key" in commands
 
 
 def test_a_key_that_others_can_read_or_that_is_none_is_refused(alone: Cli, tmp_path: Path) -> None:

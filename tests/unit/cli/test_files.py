@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
         ("audit export {}/none/x", "cannot write {}/none/x: No such file"),
         ("audit verify {} --key AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", "cannot read {}: Is a directory"),
         ("audit verify {}/file --key {}/binary", "--key '{}/binary' is not an Ed25519 public key"),
-        ("approver-keys new ann {}/none/x", "cannot write {}/none/x: No such file"),
+        ("approver-keys new ann {}/file/x", "cannot write {}/file/x: Not a directory"),
         ("approver-keys show ann {}/binary", "cannot read {}/binary: it is not UTF-8 text"),
         ("replay {}/labels", "cannot read {}/labels/labels.json: it is not UTF-8 text"),
         ("replay {}/binary", "is no recording: Not a gzipped file"),
