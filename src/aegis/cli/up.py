@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import difflib
+import functools
 import random
 import signal
 import sys
@@ -14,6 +16,8 @@ from typing import Annotated
 
 import typer
 
+from aegis.ai_engine.settings import AiEngineSettings
+from aegis.backend.settings import BackendSettings
 from aegis.cli.api import log_in, remember
 from aegis.cli.doctor import refuse_unusable
 from aegis.cli.files import writable_folder
@@ -23,6 +27,7 @@ from aegis.cli.platform.kubeconfigs import refuse_missing
 from aegis.cli.platform.secrets import Secrets
 from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
+from aegis.executor.settings import ExecutorSettings
 from aegis.kit import embedded
 from aegis.kit.clock import SystemClock
 from aegis.kit.errors import InvalidError
@@ -58,17 +63,18 @@ def up(
 
     A new installation acts on nothing: `aegis resume` lets it, and only where `aegis.dev/mode` says so.
     """
+    given = _read_settings(settings or [])
     if kubeconfig is not None:
         refuse_missing(kubeconfig)
         asyncio.run(refuse_unusable(kubeconfig))
     if logs is not None:
         writable_folder(logs, "--logs")
     drawn = seed if seed is not None else random.SystemRandom().randrange(SEEDS)
-    asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs, _read_settings(settings or [])))
+    asyncio.run(_run(kubeconfig, prometheus, drawn, rate, logs, given))
 
 
 def _read_settings(given: list[str]) -> dict[str, str]:
-    """Read `AEGIS_NAME=value`; what a value means is judged by the service that has the setting."""
+    """Read `AEGIS_NAME=value`; a name is one of the services', who judge what the value means."""
     settings = {}
     for one in given:
         name, separator, value = one.partition("=")
@@ -76,8 +82,20 @@ def _read_settings(given: list[str]) -> dict[str, str]:
             raise InvalidError(
                 f"{one!r} is no setting", field="--set", value=one, hint="Such as AEGIS_METRICS_INTERVAL=PT5S."
             )
+        if name.upper() not in _known_settings():
+            near = difflib.get_close_matches(name.upper(), _known_settings(), n=3, cutoff=0)
+            raise InvalidError(
+                f"{name} is no setting of any of the three services", field="--set", value=one,
+                hint=f"The nearest are {', '.join(near)}; each service's settings.py has them all.",
+            )  # fmt: skip
         settings[name] = value
     return settings
+
+
+@functools.cache
+def _known_settings() -> list[str]:
+    services = (BackendSettings, AiEngineSettings, ExecutorSettings)
+    return sorted({f"AEGIS_{name.upper()}" for service in services for name in service.model_fields})
 
 
 async def _run(

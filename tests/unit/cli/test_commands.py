@@ -373,6 +373,22 @@ def test_a_setting_is_what_its_action_says_it_is(cli: Installed) -> None:
     assert action == {"kind": "raise_memory", "container": "2", "factor": 1.5}
 
 
+@pytest.mark.parametrize(
+    ("setting", "nearest"),
+    [("AEGIS_NOPE=1", "AEGIS_HOST"), ("AEGIS_METRIC_INTERVAL=PT5S", "AEGIS_METRICS_INTERVAL")],
+)
+def test_a_setting_that_no_service_has_is_refused_before_anything_is_started(
+    alone: Cli, setting: str, nearest: str
+) -> None:
+    said = alone.refuses("up", "--kubeconfig", "nowhere", "--set", setting)
+
+    assert f"{setting.partition('=')[0]} is no setting of any of the three services" in said
+    assert nearest in said.partition("hint: The nearest are")[2]
+    taken = ("AEGIS_METRICS_INTERVAL=PT5S", "AEGIS_SESSION_LIFETIME=PT5S", "AEGIS_COOLDOWN=PT5S")
+    for one in taken:
+        assert "there is no kubeconfig nowhere" in alone.refuses("up", "--kubeconfig", "nowhere", "--set", one)
+
+
 def test_the_doctor_tells_what_is_there_and_what_is_missing(cli: Installed, alone: Cli) -> None:
     found = {one["check"]: one for one in json.loads(cli.run("doctor", "--output", "json").stdout)}
     assert found["Backend"]["found"] == f"{cli.url} is ready"
