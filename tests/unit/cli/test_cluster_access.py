@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 from tests.unit.cli.conftest import Cli
 from typer.testing import CliRunner
@@ -65,11 +66,24 @@ def test_a_folder_that_lacks_a_services_kubeconfig_is_refused_by_name(alone: Cli
     assert "executor.kubeconfig" in alone.refuses("up", "--kubeconfig", str(tmp_path))
 
 
-def test_a_file_that_is_no_kubeconfig_is_refused_by_name(alone: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        ("apiVersion: v1", "it lacks clusters, contexts, users, current-context"),
+        ("{contexts: [{}], users: [{}], current-context: c}", "it lacks clusters"),
+        ("", "it must be an object with clusters"),
+        ("{", "it is no YAML"),
+    ],
+)
+def test_a_file_that_is_no_kubeconfig_is_told_what_is_missing(
+    alone: Cli, tmp_path: Path, content: str, why: str
+) -> None:
     file = tmp_path / "kubeconfig"
-    file.write_text("apiVersion: v1")
+    file.write_text(content)
 
-    assert f"error: cannot read {file} as a kubeconfig: 'clusters'" in alone.refuses("up", "--kubeconfig", str(file))
+    for command in ("up", "doctor"):
+        said = alone.refuses(command, "--kubeconfig", str(file))
+        assert f"error: cannot read {file} as a kubeconfig: {why}" in said
 
 
 def test_a_machine_gets_the_rights_as_one_list(alone: Cli) -> None:
