@@ -3,7 +3,9 @@
 set -euo pipefail
 tools=$1
 version=v1.35.4
-if command -v kubectl >/dev/null 2>&1 || [ -x "$tools/kubectl" ]; then exit 0; fi
+# The tests look into $1 first (make test), so that one is what they use where both are there.
+if [ -x "$tools/kubectl" ]; then echo "kubectl: $tools/kubectl"; exit 0; fi
+if command -v kubectl >/dev/null 2>&1; then echo "kubectl: $(command -v kubectl), on PATH"; exit 0; fi
 command -v go >/dev/null 2>&1 || { echo "no kubectl and no Go: install one of them (Debian: golang-go) and try again" >&2; exit 1; }
 echo "building kubectl $version from its Go module (once, a few minutes)"
 mkdir -p "$tools"
@@ -23,3 +25,4 @@ modules=$(grep -oE '^\s*k8s\.io/[a-z0-9-]+ => ./staging' "$upstream" | awk '{pri
 printf '//go:build tools\n\npackage tools\n\nimport _ "k8s.io/kubernetes/cmd/kubectl"\n' > "$build/tools.go"
 (cd "$build" && go mod tidy >/dev/null 2>&1 && go build -o kubectl k8s.io/kubernetes/cmd/kubectl)
 mv "$build/kubectl" "$tools/kubectl"
+echo "kubectl: $tools/kubectl"

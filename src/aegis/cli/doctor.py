@@ -19,6 +19,7 @@ from aegis.cli import rights
 from aegis.cli.api import Api, Session, remembered
 from aegis.cli.output import Format, Output, print_rows
 from aegis.cli.platform.kubeconfigs import kubeconfig_of, refuse_missing
+from aegis.cli.platform.kubectl import find_kubectl
 from aegis.cli.settings import CliSettings
 from aegis.clients.api_server import (
     NEEDED,
@@ -122,7 +123,7 @@ def _embedded() -> list[Finding]:
 
 
 def _kubectl() -> list[Finding]:
-    found = shutil.which("kubectl")
+    found = shutil.which(find_kubectl() or "kubectl")
     return [Finding("kubectl", found is not None, found or "-", "" if found else "`make kubectl` builds one")]
 
 

@@ -24,6 +24,7 @@ from aegis.cli.files import writable_folder
 from aegis.cli.output import console
 from aegis.cli.platform.cluster import SimulatedCluster
 from aegis.cli.platform.kubeconfigs import refuse_missing
+from aegis.cli.platform.kubectl import find_kubectl
 from aegis.cli.platform.secrets import Secrets
 from aegis.cli.platform.stack import Ports, Stack, Surroundings
 from aegis.cli.settings import CliSettings
@@ -35,7 +36,7 @@ from aegis.simulator.together.databases import Databases
 
 _COMMAND = sys.argv[0]
 """As it was typed: it may not be on PATH."""
-_LABEL = "kubectl label namespace {} aegis.dev/mode=auto"
+_LABEL = "{} label namespace {} aegis.dev/mode=auto"
 _PODS_TO_SPARE = 2
 _A_MOMENT = timedelta(seconds=0.5)
 _WATCH = f"{_COMMAND} remediations list"
@@ -115,17 +116,18 @@ async def _run(
         redis_url = stack.enter_context(embedded.redis())
         await databases.prepare()
         clock = "system" if kubeconfig is not None or rate == 1 else f"scaled:{time.time()}:{rate}"  # noqa: TID251
+        kubectl = find_kubectl() or "kubectl"
         if kubeconfig is None:
             cluster = SimulatedCluster(folder / "cluster", {"name": "up", "seed": seed}, clock)
             await cluster.start()
             stack.push_async_callback(cluster.stop)
             given, prometheus = cluster.folder, cluster.prometheus_url
             about = f"cluster: simulated, seed {seed}"
-            steps = _break_and_watch(given / "admin.kubeconfig", *await _well_deployment(cluster))
+            steps = _break_and_watch(kubectl, given / "admin.kubeconfig", *await _well_deployment(cluster))
         else:
             given = kubeconfig
             about = f"cluster: yours, by {kubeconfig}"
-            steps = [f"{_COMMAND} resume", _LABEL.format("NAMESPACE"), _WATCH]
+            steps = [f"{_COMMAND} resume", _LABEL.format(kubectl, "NAMESPACE"), _WATCH]
         secrets = Secrets()
         surroundings = Surroundings(
             databases=await databases.clone("up"),
@@ -167,11 +169,11 @@ async def _well_deployment(cluster: SimulatedCluster) -> tuple[str, str]:
         await SystemClock().sleep(_A_MOMENT)
 
 
-def _break_and_watch(kubeconfig: Path, namespace: str, name: str) -> list[str]:
+def _break_and_watch(kubectl: str, kubeconfig: Path, namespace: str, name: str) -> list[str]:
     return [
         f"export KUBECONFIG={kubeconfig}",
         f"{_COMMAND} resume",
-        _LABEL.format(namespace),
-        f"kubectl -n {namespace} set image deployment/{name} '*=registry.example/no/such:image'",
+        _LABEL.format(kubectl, namespace),
+        f"{kubectl} -n {namespace} set image deployment/{name} '*=registry.example/no/such:image'",
         _WATCH,
     ]
