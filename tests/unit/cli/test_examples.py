@@ -30,3 +30,10 @@ def test_every_case_that_happens_to_something_says_which_cause_must_be_named() -
     cases = [case for story in STORIES.values() for case in story.cases if case.target]
 
     assert [case.name or case.fault for case in cases if case.expect.cause is None] == []
+
+
+def test_the_readme_says_how_long_the_demo_takes_and_whose_seconds_it_shows() -> None:
+    told = " ".join((EXAMPLES.parent / "README.md").read_text().split())
+
+    assert "about three minutes on two idle cores" in told
+    assert "in real seconds; those in the table are the simulated cluster's" in told
