@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from aegis.cli import api
 from aegis.cli.files import replacing, told
 from aegis.cli.output import Format, Output, print_json, print_rows, say
-from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, checkpoint_bytes, not_countersigned
+from aegis.contracts.audit import AuditEntry, Checkpoint, Head, broken_links, is_signed_by, not_countersigned
 from aegis.kit.errors import ConflictError, InvalidError
 from aegis.kit.mistakes import mistake_of
 from aegis.kit.signing import PublicKey
@@ -100,18 +100,13 @@ def verify(
 
 def _why_broken(checkpoints: Sequence[Checkpoint], key: PublicKey) -> str:
     """Return as a hint what is the likely reason: one wrong key fits no checkpoint at all."""
-    if checkpoints and not any(_is_signed(one, key) for one in checkpoints):
+    if checkpoints and not any(is_signed_by(key, one) for one in checkpoints):
         named = " or ".join(dict.fromkeys(one.key_id for one in checkpoints))
         return (
             f"No checkpoint fits key {key.id}; they name {named}. Is `--key` the Backend's public key, not the "
             "Executor's witness key? `aegis status` shows both. If it is, this is another trail, or a forged one."
         )
     return "Somebody has altered the trail since it was sealed: compare it with an earlier export."
-
-
-def _is_signed(checkpoint: Checkpoint, key: PublicKey) -> bool:
-    signed = checkpoint_bytes(checkpoint.sequence, checkpoint.hash, checkpoint.at)
-    return checkpoint.key_id == key.id and key.is_signed(signed, checkpoint.signature)
 
 
 def _tell(found: dict[str, Any]) -> None:

@@ -83,6 +83,12 @@ def checkpoint_bytes(sequence: int, chain_hash: str, at: Moment) -> bytes:
     return f"aegis-audit-checkpoint:1:{sequence}:{chain_hash}:{at.isoformat()}".encode()
 
 
+def is_signed_by(key: PublicKey, checkpoint: Checkpoint) -> bool:
+    """Whether a checkpoint names this key, and its signature fits."""
+    signed = checkpoint_bytes(checkpoint.sequence, checkpoint.hash, checkpoint.at)
+    return checkpoint.key_id == key.id and key.is_signed(signed, checkpoint.signature)
+
+
 def broken_links(
     entries: Iterable[AuditEntry],
     checkpoints: Sequence[Checkpoint],
@@ -159,8 +165,7 @@ def _broken_checkpoints(
     newest = -1
     for checkpoint in checkpoints:
         newest = max(newest, checkpoint.sequence)
-        signed = checkpoint_bytes(checkpoint.sequence, checkpoint.hash, checkpoint.at)
-        if checkpoint.key_id != key.id or not key.is_signed(signed, checkpoint.signature):
+        if not is_signed_by(key, checkpoint):
             problems.append(f"checkpoint {checkpoint.sequence} is not signed by key {key.id}")
         if checkpoint.sequence > last:
             problems.append(f"checkpoint {checkpoint.sequence} signs entries that are missing: the end was cut off")
